@@ -1,0 +1,97 @@
+/**
+ * The one place that reads the environment. `readConfig` is pure; `config()` reads the process's own
+ * environment once, lazily, so that graph files also work where our main program never runs.
+ */
+import { z } from "zod";
+import { PawlError } from "./errors.ts";
+
+const flag = z.stringbool().default(false);
+
+/** Defaults: shared design page of this project (docs/architecture.md lists them with their reasons). */
+const Environment = z.object({
+  /** Postgres 14 or newer; without it an embedded one runs under PAWL_DATA_DIR. */
+  DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/ }).optional(),
+  /** Base of an OpenAI-compatible API, ending in /v1; without it the built-in demo model answers. */
+  MODEL_BASE_URL: z.url({ protocol: /^https?$/ }).optional(),
+  MODEL_API_KEY: z.string().min(1).optional(),
+  MODEL_NAME: z.string().min(1).optional(),
+  /** Milliseconds for one model call. */
+  MODEL_TIMEOUT_MS: z.coerce.number().int().min(100).default(30_000),
+  PAWL_DATA_DIR: z.string().min(1).default(".pawl"),
+  PORT: z.coerce.number().int().min(0).max(65_535).optional(),
+  LOG_LEVEL: z.enum(["debug", "info", "warn", "error", "silent"]).default("info"),
+  /** Runs that one process executes at once. */
+  PAWL_WORKER_CONCURRENCY: z.coerce.number().int().min(1).max(1_000).default(10),
+  /** Seconds without a heartbeat after which a worker's runs go to others. */
+  PAWL_LEASE_SECONDS: z.coerce.number().int().min(2).max(3_600).default(10),
+  /** Bytes of a request body that are accepted. */
+  PAWL_MAX_BODY_BYTES: z.coerce
+    .number()
+    .int()
+    .min(1_024)
+    .default(8 * 1_024 * 1_024),
+  /** Seconds between two heartbeat comments of an event stream. */
+  PAWL_HEARTBEAT_SECONDS: z.coerce.number().positive().default(5),
+  /** Seconds that the events of a finished run stay readable; ten times longer if it is resumable. */
+  PAWL_EVENT_TTL_SECONDS: z.coerce.number().int().min(1).default(120),
+  /** Mounts `POST /internal/truncate`, which conformance suites need. Never set it in production. */
+  PAWL_INTERNAL_ROUTES: flag,
+  /** Extra browser origins that may call the API, separated by commas. */
+  PAWL_CORS_ORIGINS: z.string().default(""),
+  /** Extra `Host` values that are served, separated by commas. */
+  PAWL_ALLOWED_HOSTS: z.string().default(""),
+  /** Hosts that the tool `fetch_url` may reach, separated by commas; `*.x` matches subdomains. */
+  PAWL_FETCH_ALLOW: z.string().default(""),
+  /** `smtp://user:password@host:port`; without it e-mails are written to a folder. */
+  PAWL_SMTP_URL: z.url({ protocol: /^smtps?$/ }).optional(),
+  PAWL_EMAIL_FROM: z.string().min(3).default("agent@localhost"),
+});
+
+const list = (text: string): string[] =>
+  text
+    .split(",")
+    .map((item) => item.trim())
+    .filter((item) => item !== "");
+
+/** Throws `bad_configuration` that lists every bad variable, so a deploy fails once and not variable by variable. */
+export function readConfig(env: Record<string, string | undefined>) {
+  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ""));
+  const parsed = Environment.safeParse(given);
+  if (!parsed.success) {
+    throw new PawlError("bad_configuration", `Bad configuration\n${z.prettifyError(parsed.error)}`);
+  }
+  const e = parsed.data;
+  return Object.freeze({
+    databaseUrl: e.DATABASE_URL,
+    model: Object.freeze({
+      baseUrl: e.MODEL_BASE_URL,
+      apiKey: e.MODEL_API_KEY,
+      name: e.MODEL_NAME,
+      timeoutMs: e.MODEL_TIMEOUT_MS,
+    }),
+    dataDir: e.PAWL_DATA_DIR,
+    port: e.PORT,
+    logLevel: e.LOG_LEVEL,
+    workerConcurrency: e.PAWL_WORKER_CONCURRENCY,
+    leaseSeconds: e.PAWL_LEASE_SECONDS,
+    maxBodyBytes: e.PAWL_MAX_BODY_BYTES,
+    heartbeatSeconds: e.PAWL_HEARTBEAT_SECONDS,
+    eventTtlSeconds: e.PAWL_EVENT_TTL_SECONDS,
+    internalRoutes: e.PAWL_INTERNAL_ROUTES,
+    corsOrigins: list(e.PAWL_CORS_ORIGINS),
+    allowedHosts: list(e.PAWL_ALLOWED_HOSTS),
+    fetchAllow: list(e.PAWL_FETCH_ALLOW),
+    smtpUrl: e.PAWL_SMTP_URL,
+    emailFrom: e.PAWL_EMAIL_FROM,
+  });
+}
+
+export type Config = ReturnType<typeof readConfig>;
+
+let current: Config | undefined;
+
+/** The configuration of this process, read on first use. */
+export function config(): Config {
+  current ??= readConfig(process.env);
+  return current;
+}

@@ -1,0 +1,67 @@
+/**
+ * What a node may ask of the server that hosts its graph. A run's config carries one opaque string
+ * (`<run_id>/<epoch>`), resolved here in a process-local map: an object would leak, since RemoteGraph posts
+ * `configurable` to the other side and debug streams print it. Without a host the ports are in-memory ones, so a
+ * graph file also works under other servers and in tests.
+ */
+import { randomUUID } from "node:crypto";
+
+/** The key in `config.configurable`. Every key that begins with `__` is stripped from streams and stored metadata. */
+export const HOST_KEY = "__pawl_run";
+
+export interface EffectContext {
+  /** The same for every attempt at this effect: hand it to the other side so that it can tell a repetition. */
+  readonly idempotencyKey: string;
+  /** Aborted when the run is cancelled or its worker lost the lease: check it just before sending. */
+  readonly signal: AbortSignal;
+}
+
+export interface Effect {
+  /** Names the effect within its thread: the tool call's id, the task's id, a digest of the arguments. */
+  readonly key: string;
+  /** The tool or node that does it; for people who read the ledger. */
+  readonly name: string;
+}
+
+export interface HostPorts {
+  /**
+   * Runs `fn` at most once for a key. A repetition gets the stored result (JSON). Throws `effect_unknown` when an
+   * earlier attempt was sent and its outcome was never recorded, `durability_required` unless the run is `sync`.
+   */
+  effect<T>(effect: Effect, fn: (context: EffectContext) => Promise<T>): Promise<T>;
+  now(): Date;
+  /** A number in [0, 1). `name` tells the draws of one node apart. */
+  random(name: string): number;
+  /** A fresh UUID. `name` tells the ids of one node apart. */
+  id(name: string): string;
+}
+
+const hosts = new Map<string, HostPorts>();
+
+/** Offers `ports` to the nodes of one run until the returned function is called. */
+export function offerHost(token: string, ports: HostPorts): () => void {
+  hosts.set(token, ports);
+  return () => void hosts.delete(token);
+}
+
+/** The ports for the run that `config` (a node's runtime or a tool's config) belongs to. */
+export function hostOf(config: { configurable?: Record<string, unknown> | undefined } | undefined): HostPorts {
+  const token = config?.configurable?.[HOST_KEY];
+  return (typeof token === "string" && hosts.get(token)) || unhosted;
+}
+
+const remembered = new Map<string, Promise<unknown>>();
+
+/** For graphs that run outside Pawl: effects are remembered for the life of the process only. */
+const unhosted: HostPorts = {
+  effect<T>(effect: Effect, fn: (context: EffectContext) => Promise<T>): Promise<T> {
+    const earlier = remembered.get(effect.key);
+    if (earlier) return earlier as Promise<T>;
+    const outcome = fn({ idempotencyKey: effect.key, signal: new AbortController().signal });
+    remembered.set(effect.key, outcome);
+    return outcome;
+  },
+  now: () => new Date(),
+  random: () => Math.random(),
+  id: () => randomUUID(),
+};
