@@ -7,6 +7,7 @@ export const errorCodes = [
   "invalid_input",
   "invalid_json",
   "body_too_large",
+  "unsupported_media_type",
   "forbidden_origin",
   "forbidden_host",
   "unsupported",
@@ -17,6 +18,7 @@ export const errorCodes = [
   "thread_not_found",
   "run_not_found",
   "checkpoint_not_found",
+  "copy_source_missing",
   "already_exists",
   // its moment
   "thread_busy",

@@ -21,12 +21,14 @@ export interface Effect {
   readonly key: string;
   /** The tool or node that does it; for people who read the ledger. */
   readonly name: string;
+  /** An `idempotent` effect whose outcome was lost is sent again under the same key; an `irreversible` one never is. */
+  readonly kind: "idempotent" | "irreversible";
 }
 
 export interface HostPorts {
   /**
-   * Runs `fn` at most once for a key. A repetition gets the stored result (JSON). Throws `effect_unknown` when an
-   * earlier attempt was sent and its outcome was never recorded, `durability_required` unless the run is `sync`.
+   * Runs `fn` once for a key; a repetition gets the stored result (JSON). Throws `effect_unknown` when an irreversible
+   * effect was sent earlier and its outcome was never recorded, `durability_required` unless the run is `sync`.
    */
   effect<T>(effect: Effect, fn: (context: EffectContext) => Promise<T>): Promise<T>;
   now(): Date;

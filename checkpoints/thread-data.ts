@@ -1,0 +1,71 @@
+/**
+ * What happens to the checkpoints of a whole thread or run: set-based SQL inside the caller's transaction, which has
+ * taken the thread's ownership before.
+ */
+import type { Queryable } from "../db/pool.ts";
+
+/** Deletes all checkpoints, values and pending writes of a thread. */
+export async function deleteThreadCheckpoints(tx: Queryable, threadId: string): Promise<void> {
+  await tx.query({
+    name: "delete-thread-checkpoints",
+    text: `
+      with values_gone as (delete from checkpoint_blobs where thread_id = $1),
+           writes_gone as (delete from checkpoint_writes where thread_id = $1)
+      delete from checkpoints where thread_id = $1`,
+    values: [threadId],
+  });
+}
+
+/**
+ * Deletes the checkpoints that a run stored, in all namespaces, with their pending writes and the channel values that
+ * no other checkpoint of the thread refers to. The checkpoint before the run becomes the newest again.
+ *
+ * What stays: writes that the run left on the checkpoint it started from, before it stored one of its own (the answers
+ * it gave, the results of tasks it finished there). The table does not say which run a write is from, and to delete
+ * all writes there would run tasks of earlier runs once more.
+ */
+export async function deleteRunCheckpoints(tx: Queryable, threadId: string, runId: string): Promise<void> {
+  await tx.query({
+    name: "delete-run-checkpoints",
+    text: `
+      with gone as (
+        delete from checkpoints
+         where thread_id = $1 and metadata ->> 'run_id' = $2
+        returning checkpoint_ns, checkpoint_id),
+      writes_gone as (
+        delete from checkpoint_writes w
+         using gone
+         where w.thread_id = $1 and w.checkpoint_ns = gone.checkpoint_ns and w.checkpoint_id = gone.checkpoint_id)
+      delete from checkpoint_blobs b
+       where b.thread_id = $1
+         and b.checkpoint_ns in (select checkpoint_ns from gone)
+         and not exists (
+           select from checkpoints c
+            where c.thread_id = $1 and c.checkpoint_ns = b.checkpoint_ns
+              and c.metadata ->> 'run_id' is distinct from $2
+              and c.checkpoint -> 'channel_versions' ->> b.channel = b.version)`,
+    values: [threadId, runId],
+  });
+}
+
+/** Copies all of a thread's checkpoints to another thread, in the order in which they were stored. */
+export async function copyThreadCheckpoints(tx: Queryable, from: string, to: string): Promise<void> {
+  await tx.query({
+    name: "copy-thread-checkpoints",
+    text: `
+      with values_copied as (
+        insert into checkpoint_blobs (thread_id, checkpoint_ns, channel, version, type, blob)
+        select $2, checkpoint_ns, channel, version, type, blob from checkpoint_blobs where thread_id = $1),
+      writes_copied as (
+        insert into checkpoint_writes (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, channel, type, blob)
+        select $2, checkpoint_ns, checkpoint_id, task_id, idx, channel, type, blob
+          from checkpoint_writes where thread_id = $1)
+      insert into checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata)
+      select $2, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint,
+             case when metadata ? 'thread_id' then jsonb_set(metadata, '{thread_id}', to_jsonb($2::text)) else metadata end
+        from checkpoints
+       where thread_id = $1
+       order by seq`,
+    values: [from, to],
+  });
+}

@@ -1,0 +1,15 @@
+/**
+ * The advisory locks of Pawl that have a fixed meaning, as their two keys. Locks with one key are another space to
+ * Postgres: there each worker has one of its own (`workers.lock_key`).
+ */
+
+/** "pawl" in ASCII, so that another application in the same database hardly uses it. */
+const PAWL = 0x7061776c;
+
+export type AdvisoryLock = readonly [group: number, key: number];
+
+/** Held for life by the process that owns the embedded Postgres. */
+export const POSSESSION: AdvisoryLock = [PAWL, 1];
+
+/** Held by the process that migrates. */
+export const MIGRATION: AdvisoryLock = [PAWL, 2];

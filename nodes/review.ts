@@ -1,0 +1,68 @@
+/**
+ * Asks a person about one tool call. A task of its own: the question's id then names one call, nothing before it runs
+ * twice, and no effect can happen before the answer. An answer that can't be read is asked for again, in a new task.
+ */
+import { interrupt } from "@langchain/langgraph";
+import { z } from "zod";
+import { jsonDigest } from "../lib/digest.ts";
+import type { Tool } from "../tools/index.ts";
+import { judge, type Review } from "./approval.ts";
+import { ReviewAnswer } from "./decision.ts";
+import type { RequestedCall } from "./tool-calls.ts";
+
+export interface ReviewTask {
+  readonly call: RequestedCall;
+  /** After an answer that could not be read. */
+  readonly earlier?: Review | undefined;
+}
+
+/** As JSON Schema: a zod schema would make an unreadable answer fail the run. */
+const responseSchema = z.toJSONSchema(ReviewAnswer, { io: "input" });
+
+const DECISIONS = ["approve", "edit", "reject"];
+
+export function review(tools: readonly Tool[]) {
+  return ({ call, earlier }: ReviewTask): { reviews: Record<string, Review> } => {
+    const tool = tools.find(({ name }) => name === call.name);
+    if (!tool) throw new Error(`The tool "${call.name}" is gone`);
+    const answer: unknown = interrupt(questionAbout(call, tool, earlier), { responseSchema });
+    return { reviews: { [call.id]: judge({ call, tool, earlier }, answer) } };
+  };
+}
+
+/**
+ * One value for all clients: each looks for its own keys (LangChain's middleware in camelCase, agent-chat-ui in
+ * snake_case, agent-inbox `action_request`). A pure function of the state, since the task runs again to be answered.
+ */
+export function questionAbout(call: RequestedCall, tool: Tool, earlier?: Review) {
+  const { name, args } = call;
+  const asked = `The agent wants to call "${name}".\n\n${tool.description}`;
+  const error = earlier?.message;
+  const description = error === undefined ? asked : `${error}\n\n${asked}`;
+  const { $schema: _, ...argsSchema } = z.toJSONSchema(tool.input, { io: "input" });
+  const actions = [{ name, action_name: name, args, arguments: args, description }];
+  const configs = [
+    {
+      actionName: name,
+      action_name: name,
+      allowedDecisions: DECISIONS,
+      allowed_decisions: DECISIONS,
+      argsSchema,
+      args_schema: argsSchema,
+    },
+  ];
+  return {
+    kind: "tool_approval",
+    tool_call_id: call.id,
+    args_digest: jsonDigest(args),
+    effect: tool.effect,
+    actionRequests: actions,
+    action_requests: actions,
+    reviewConfigs: configs,
+    review_configs: configs,
+    action_request: { action: name, args },
+    config: { allow_accept: true, allow_edit: true, allow_respond: true, allow_ignore: false },
+    description,
+    ...(error !== undefined && { error }),
+  };
+}

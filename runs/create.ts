@@ -1,0 +1,212 @@
+/**
+ * Accepts a run: one transaction inserts it, sets its thread busy and applies the multitask strategy. The thread's row
+ * lock makes check and insert one step; who comes twice gets what was made the first time.
+ */
+import type pg from "pg";
+import { type Queryable, transaction } from "../db/pool.ts";
+import { PawlError } from "../lib/errors.ts";
+import { uuidv7 } from "../lib/ids.ts";
+import type { Principal } from "../lib/principal.ts";
+import { type Assistant, resolveAssistant } from "./assistants/resolve.ts";
+import { cancelRuns } from "./cancel.ts";
+import type { CreateOptions } from "./index.ts";
+import { lockThread } from "./queue.ts";
+import { findCreated } from "./resent.ts";
+import { kwargsOf, mergedConfigurable } from "./request.ts";
+import { matchAnswers, type OpenQuestion } from "./resume.ts";
+import { Run, type RunCreate, runColumns } from "./run.ts";
+
+export interface CreateContext {
+  readonly pool: pg.Pool;
+  /** The questions of the thread that wait for an answer, at its newest checkpoint or the one given. */
+  readonly pendingQuestions: (threadId: string, checkpointId?: string) => Promise<OpenQuestion[]>;
+  /** Whether this process is still answering the POST that created the run, its client on the line. */
+  readonly isBeingAnswered: (runId: string) => boolean;
+}
+
+export interface Created {
+  readonly run: Run;
+  /** Runs of the thread that were pending and are over now. */
+  readonly ended: readonly string[];
+  /** Runs that execute somewhere and have to be told to stop. */
+  readonly told: readonly string[];
+}
+
+interface Request {
+  readonly principal: Principal;
+  readonly body: RunCreate;
+  readonly options: CreateOptions;
+}
+
+interface Target {
+  readonly thread_id: string;
+  readonly config: Record<string, unknown>;
+  readonly metadata: Record<string, unknown>;
+  readonly isBusy: boolean;
+}
+
+/** Errors: see `Runs.create`. */
+export async function createRun(context: CreateContext, request: Request): Promise<Created> {
+  const { principal, body, options } = request;
+  const assistant = await resolveAssistant(context.pool, principal, body.assistant_id);
+  return transaction(context.pool, async (tx) => {
+    const threadId = options.threadId ?? uuidv7();
+    const isLocked = options.threadId !== undefined && (await lockThread(tx, threadId));
+    const earlier = await findCreated(tx, request, context.isBeingAnswered);
+    if (earlier) return { run: earlier, ended: [], told: [] };
+    if (options.threadId !== undefined && !isLocked) refuseUnlessCreated(body);
+    if (!isLocked) await insertThread(tx, { threadId, principal, body, assistant });
+    const thread = await readTarget(tx, principal, threadId);
+    const strategy = body.multitask_strategy ?? "enqueue";
+    const answers = await answersOf(context, body, thread);
+    if (strategy === "reject" && thread.isBusy) throw busy();
+    const stopped =
+      strategy === "interrupt" || strategy === "rollback"
+        ? await cancelRuns(tx, { threadId, action: strategy })
+        : { ended: [], told: [] };
+
+    const runId = body.run_id ?? uuidv7();
+    const kwargs = kwargsOf({
+      body,
+      assistant,
+      thread,
+      ids: { run_id: runId, thread_id: threadId, user_id: principal.identity },
+    });
+    const run = await insertRun(tx, {
+      run_id: runId,
+      tenant: principal.tenant,
+      created_by: principal.identity,
+      thread_id: threadId,
+      assistant_id: assistant.assistant_id,
+      graph_id: assistant.graph_id,
+      multitask_strategy: strategy,
+      temporary: options.threadId === undefined && body.on_completion !== "keep",
+      resumable: body.stream_resumable ?? false,
+      metadata: { ...assistant.metadata, ...thread.metadata, ...body.metadata },
+      kwargs: { ...kwargs, ...(answers && { answers }) },
+      idempotency_key: options.idempotencyKey ?? null,
+      request_digest: options.digest?.toString("hex") ?? null,
+      after_seconds: body.after_seconds ?? 0,
+    });
+    await occupyThread(tx, {
+      threadId,
+      assistant,
+      config: thread.isBusy ? null : { configurable: mergedConfigurable(assistant, thread, body.config?.configurable) },
+    });
+    return { run, ...stopped };
+  });
+}
+
+function busy(): PawlError {
+  return new PawlError("thread_busy", "Thread is already running a task. Wait for it to finish or choose another multitask strategy.");
+}
+
+function refuseUnlessCreated(body: RunCreate): void {
+  if (body.if_not_exists === "create") return;
+  throw new PawlError("thread_not_found", "Thread not found");
+}
+
+/** A resume is matched with what is pending now, so nothing else may be under way on the thread. */
+async function answersOf(context: CreateContext, body: RunCreate, thread: Target) {
+  const resume = body.command?.resume;
+  if (resume === undefined || resume === null) return undefined;
+  if (thread.isBusy) throw busy();
+  const checkpointId = body.checkpoint_id ?? body.checkpoint?.checkpoint_id ?? undefined;
+  return matchAnswers(resume, await context.pendingQuestions(thread.thread_id, checkpointId));
+}
+
+async function insertThread(
+  tx: Queryable,
+  { threadId, principal, body, assistant }: { threadId: string; principal: Principal; body: RunCreate; assistant: Assistant },
+): Promise<void> {
+  const metadata = { graph_id: assistant.graph_id, assistant_id: assistant.assistant_id, ...body.metadata };
+  await tx.query({
+    name: "insert-thread-for-run",
+    text: `
+      with fresh as (
+        insert into threads (thread_id, tenant, created_by, metadata) values ($1, $2, $3, $4)
+        on conflict (thread_id) do nothing
+        returning thread_id)
+      insert into thread_owner (thread_id) select thread_id from fresh`,
+    values: [threadId, principal.tenant, principal.identity, metadata],
+  });
+  await lockThread(tx, threadId); // someone else may have made it at the same moment
+}
+
+async function readTarget(tx: Queryable, principal: Principal, threadId: string): Promise<Target> {
+  const { rows } = await tx.query<Target>({
+    name: "read-thread-for-run",
+    text: `
+      select thread_id, config, metadata,
+             exists (select from runs r where r.thread_id = t.thread_id and r.status in ('pending', 'running')) as "isBusy"
+        from threads t
+       where thread_id = $1 and tenant = $2`,
+    values: [threadId, principal.tenant],
+  });
+  const [thread] = rows;
+  if (!thread) throw new PawlError("thread_not_found", "Thread not found");
+  return thread;
+}
+
+interface NewRun {
+  readonly run_id: string;
+  readonly tenant: string;
+  readonly created_by: string | null;
+  readonly thread_id: string;
+  readonly assistant_id: string;
+  readonly graph_id: string;
+  readonly multitask_strategy: string;
+  readonly temporary: boolean;
+  readonly resumable: boolean;
+  readonly metadata: Record<string, unknown>;
+  readonly kwargs: Run["kwargs"];
+  readonly idempotency_key: string | null;
+  readonly request_digest: string | null;
+  readonly after_seconds: number;
+}
+
+async function insertRun(tx: Queryable, run: NewRun): Promise<Run> {
+  const { rows } = await tx.query({
+    name: "insert-run",
+    text: `
+      with due as (select clock_timestamp() + make_interval(secs => $14) as run_after)
+      insert into runs (run_id, tenant, created_by, thread_id, assistant_id, graph_id, multitask_strategy, temporary,
+                        resumable, metadata, kwargs, idempotency_key, request_digest, run_after, ready)
+      select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, decode($13, 'hex'), due.run_after,
+             $14 = 0 and not exists (select from runs head where head.thread_id = $4 and head.ready)
+        from due
+      returning ${runColumns}`,
+    values: [
+      run.run_id,
+      run.tenant,
+      run.created_by,
+      run.thread_id,
+      run.assistant_id,
+      run.graph_id,
+      run.multitask_strategy,
+      run.temporary,
+      run.resumable,
+      run.metadata,
+      run.kwargs,
+      run.idempotency_key,
+      run.request_digest,
+      run.after_seconds,
+    ],
+  });
+  return Run.parse(rows[0]);
+}
+
+async function occupyThread(
+  tx: Queryable,
+  { threadId, assistant, config }: { threadId: string; assistant: Assistant; config: Record<string, unknown> | null },
+): Promise<void> {
+  await tx.query({
+    name: "occupy-thread",
+    text: `
+      update threads
+         set status = 'busy', graph_id = $2, config = coalesce($4, config), updated_at = now(),
+             metadata = metadata || jsonb_build_object('graph_id', $2::text, 'assistant_id', $3::text)
+       where thread_id = $1`,
+    values: [threadId, assistant.graph_id, assistant.assistant_id, config],
+  });
+}

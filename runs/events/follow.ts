@@ -1,0 +1,100 @@
+/**
+ * Follows a run until it has ended: live from the hub when it executes here, else from the log whenever a signal says
+ * that there is more. Both paths go by `seq`, so nothing is missed or told twice when the run moves between workers.
+ */
+import { setTimeout as delay } from "node:timers/promises";
+import type { Queryable } from "../../db/pool.ts";
+import type { Signals } from "../../db/signals.ts";
+import type { RunOutcome } from "../index.ts";
+import type { Hub, LoggedEvent, Notice } from "./hub.ts";
+import { readLog } from "./read.ts";
+
+export interface FollowContext {
+  readonly db: Queryable;
+  readonly hub: Hub;
+  readonly signals: Signals;
+}
+
+export interface FollowOptions {
+  readonly runId: string;
+  /** Number of the last event that the caller has; -1n for none. */
+  readonly after: bigint;
+  readonly signal: AbortSignal;
+}
+
+export type Followed = { readonly event: LoggedEvent } | { readonly outcome: RunOutcome };
+
+/** Milliseconds after which the log is read although no signal came. */
+const BACKSTOP_MS = 1_000;
+
+/** Yields events in order and, last, the outcome. Ends without an outcome only when `signal` is aborted. */
+export async function* follow(context: FollowContext, options: FollowOptions): AsyncGenerator<Followed> {
+  const { db, hub, signals } = context;
+  const { runId, signal } = options;
+  let last = options.after;
+  let live: Notice[] = [];
+  let stale = true; // whether the log may hold what the hub did not tell
+  const alarm = new Alarm();
+
+  const unsubscribe = hub.subscribe(runId, (notice) => {
+    live.push(notice);
+    alarm.ring();
+  });
+  const unlisten = signals.on("events", (payload) => {
+    if ((payload !== runId && payload !== "") || hub.isLive(runId)) return;
+    stale = true;
+    alarm.ring();
+  });
+  try {
+    while (!signal.aborted) {
+      const heard = live;
+      live = [];
+      if (stale) {
+        stale = false;
+        const page = await readLog(db, runId, last);
+        for (const event of page.events) {
+          if (event.seq <= last) continue;
+          last = event.seq;
+          yield { event };
+        }
+        if (page.outcome) return void (yield { outcome: page.outcome });
+        if (page.unknown) return void (yield { outcome: { status: "interrupted", values: null } });
+      }
+      for (const [i, notice] of heard.entries()) {
+        if ("outcome" in notice) return void (yield notice);
+        if ("reread" in notice) {
+          stale = true;
+          live.unshift(...heard.slice(i + 1)); // the log comes first
+          break;
+        }
+        if (notice.event.seq <= last) continue;
+        last = notice.event.seq;
+        yield notice;
+      }
+      if (live.length > 0 || stale) continue;
+      if ((await alarm.wait(BACKSTOP_MS, signal)) && !hub.isLive(runId)) stale = true;
+    }
+  } finally {
+    unsubscribe();
+    unlisten();
+  }
+}
+
+/** Wakes one waiter; a ring before the wait is not lost. */
+class Alarm {
+  #rung = Promise.withResolvers<"rung">();
+
+  ring(): void {
+    this.#rung.resolve("rung");
+  }
+
+  /** Returns whether the time ran out. */
+  async wait(ms: number, signal: AbortSignal): Promise<boolean> {
+    const over = new AbortController();
+    const timeout = delay(ms, "late" as const, { signal: AbortSignal.any([signal, over.signal]) }).catch(() => "rung" as const);
+    const winner = await Promise.race([this.#rung.promise, timeout]);
+    over.abort();
+    this.#rung = Promise.withResolvers();
+    return winner === "late";
+  }
+}

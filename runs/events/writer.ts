@@ -1,0 +1,96 @@
+/**
+ * Numbers the events of one attempt at a run, hands them to live subscribers at once and to the log in batches, one row
+ * a flush. A flush is fenced; it does not wait for the disk (`synchronous_commit` off): the next checkpoint does.
+ */
+import type { Owner } from "../../db/fence.ts";
+import { fence, leaseLost } from "../../db/fence.ts";
+import type { Queryable } from "../../db/pool.ts";
+import type { Signals } from "../../db/signals.ts";
+import { asError } from "../../lib/errors.ts";
+import type { Hub, LoggedEvent } from "./hub.ts";
+
+export interface EventWriterOptions {
+  readonly db: Queryable;
+  readonly hub: Hub;
+  readonly signals: Signals;
+  readonly owner: Owner;
+  readonly run: { readonly run_id: string; readonly tenant: string };
+  /** Called once when the log refused a flush, because the lease is lost or the database is gone. */
+  readonly onFailure: (error: Error) => void;
+}
+
+/** Milliseconds that events wait for company before they are written. */
+const FLUSH_MS = 15;
+const FLUSH_EVENTS = 200;
+const FLUSH_CHARACTERS = 256 * 1024;
+
+export class EventWriter {
+  readonly #options: EventWriterOptions;
+  #next: bigint;
+  #batch: { seq: bigint; json: string }[] = [];
+  #characters = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #flushing: Promise<void> = Promise.resolve();
+  #failed = false;
+
+  constructor(options: EventWriterOptions) {
+    this.#options = options;
+    this.#next = firstSeq(options.owner.epoch);
+  }
+
+  /** `data` is plain JSON. Resolves when the writer can take more, so that a fast graph cannot outrun the log. */
+  async push(event: string, data: unknown): Promise<void> {
+    const { hub, run } = this.#options;
+    const logged: LoggedEvent = { seq: this.#next++, event, data };
+    hub.publish(run.run_id, logged);
+    const json = JSON.stringify({ seq: String(logged.seq), event, data });
+    this.#batch.push({ seq: logged.seq, json });
+    this.#characters += json.length;
+    if (this.#batch.length >= FLUSH_EVENTS || this.#characters >= FLUSH_CHARACTERS) await this.flush();
+    else this.#timer ??= setTimeout(() => void this.flush(), FLUSH_MS);
+  }
+
+  /** Writes what is waiting, after any flush under way. Never throws: a refusal goes to `onFailure`, once. */
+  flush(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#flushing = this.#flushing.then(() => this.#write());
+    return this.#flushing;
+  }
+
+  /** The number for the row that ends the run; no event may follow. */
+  lastSeq(): string {
+    return String(this.#next++);
+  }
+
+  async #write(): Promise<void> {
+    const batch = this.#batch;
+    const last = batch.at(-1);
+    if (!last || this.#failed) return;
+    this.#batch = [];
+    this.#characters = 0;
+    const { db, hub, signals, owner, run, onFailure } = this.#options;
+    try {
+      const { rowCount } = await db.query({
+        name: "log-events",
+        text: `
+          with ${fence},
+               lazy as (select set_config('synchronous_commit', 'off', true) from fence)
+          insert into thread_events (thread_id, last_seq, tenant, run_id, events)
+          select $1, $3, $4, $5, $6 from lazy`,
+        values: [owner.thread_id, owner.epoch, String(last.seq), run.tenant, run.run_id, `[${batch.map((e) => e.json).join(",")}]`],
+      });
+      if (rowCount === 0) throw leaseLost(owner);
+      hub.logged(run.run_id, last.seq);
+      signals.send("events", run.run_id);
+    } catch (thrown) {
+      this.#failed = true;
+      onFailure(asError(thrown));
+    }
+  }
+}
+
+/** Event numbers are epoch-major, so that they grow for the life of a thread, whoever writes. */
+function firstSeq(epoch: string): bigint {
+  return BigInt(epoch) << 32n;
+}

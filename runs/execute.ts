@@ -1,0 +1,114 @@
+/**
+ * One attempt at a run: the graph is streamed with a saver bound to the lease, its events go to clients and to the log.
+ * Says how the attempt went; writing that down is the caller's.
+ */
+import { RunControl, isGraphDrained } from "@langchain/langgraph";
+import type pg from "pg";
+import { FencedSaver } from "../checkpoints/fenced-saver.ts";
+import { QuestionTracker } from "../checkpoints/question-tracker.ts";
+import { pendingQuestions } from "../checkpoints/questions.ts";
+import { asError } from "../lib/errors.ts";
+import { HOST_KEY, offerHost } from "../lib/host.ts";
+import { uuidv7 } from "../lib/ids.ts";
+import type { ClaimedRun } from "./claim.ts";
+import { runEffect } from "./effects/ledger.ts";
+import type { EventWriter } from "./events/writer.ts";
+import type { AnyGraph } from "./index.ts";
+import { inputOf, type Progress } from "./input.ts";
+import { streamGraph } from "./stream/stream-graph.ts";
+
+export interface AttemptOptions {
+  readonly pool: pg.Pool;
+  readonly run: ClaimedRun;
+  readonly graph: AnyGraph;
+  readonly events: EventWriter;
+  /** Aborted with a `Stop`. */
+  readonly signal: AbortSignal;
+  /** Asks the graph to stop at its next step. */
+  readonly control: RunControl;
+}
+
+export type Attempt =
+  | { readonly result: "finished" }
+  | { readonly result: "failed"; readonly error: Error }
+  | { readonly result: "drained" }
+  | { readonly result: "stopped" };
+
+/** Milliseconds that a stopped graph gets to end by itself before it is left behind. */
+const STOP_GRACE_MS = 2_000;
+
+export async function executeAttempt(options: AttemptOptions): Promise<Attempt> {
+  const { run, events, signal } = options;
+  const token = `${run.run_id}/${run.epoch}`;
+  const withdraw = offerHost(token, hostPorts(options));
+  try {
+    await events.push("metadata", { run_id: run.run_id, attempt: run.attempt });
+    await Promise.race([streamEvents(options, token), afterStop(signal)]);
+    return signal.aborted ? { result: "stopped" } : { result: "finished" };
+  } catch (thrown) {
+    if (signal.aborted) return { result: "stopped" };
+    if (isGraphDrained(thrown)) return { result: "drained" };
+    return { result: "failed", error: asError(thrown) };
+  } finally {
+    withdraw();
+  }
+}
+
+async function streamEvents({ pool, run, graph, events, signal, control }: AttemptOptions, token: string): Promise<void> {
+  const tracker = new QuestionTracker();
+  const saver = new FencedSaver(pool, { thread_id: run.thread_id, epoch: run.epoch }, tracker);
+  const progress = await readProgress(run, saver);
+  const { kwargs } = run;
+  const stream = streamGraph({
+    graph,
+    input: inputOf(kwargs, progress),
+    kwargs,
+    config: {
+      configurable: {
+        ...kwargs.config.configurable,
+        ...(!progress.hasBegun && kwargs.checkpoint),
+        __pregel_checkpointer: saver,
+        [HOST_KEY]: token,
+      },
+      metadata: { ...run.metadata, run_id: run.run_id, graph_id: run.graph_id, assistant_id: run.assistant_id, run_attempt: run.attempt },
+    },
+    tracker,
+    signal,
+    control,
+  });
+  for await (const { event, data } of stream) {
+    if (signal.aborted) return;
+    await events.push(event, data);
+  }
+}
+
+/** Only a run that was claimed before, or answers a question, has to look at what is there. */
+async function readProgress(run: ClaimedRun, saver: FencedSaver): Promise<Progress> {
+  const { thread_id, run_id, attempt, kwargs } = run;
+  if (attempt === 1 && !kwargs.answers) return { hasBegun: false, pending: [] };
+  const newest = attempt > 1 ? await saver.getTuple({ configurable: { thread_id } }) : undefined;
+  const hasBegun = (newest?.metadata as { run_id?: unknown } | undefined)?.run_id === run_id;
+  const checkpointId = hasBegun ? undefined : kwargs.checkpoint?.checkpoint_id;
+  const pending = kwargs.answers
+    ? await pendingQuestions(saver, { thread_id, ...(checkpointId !== undefined && { checkpoint_id: checkpointId }) })
+    : [];
+  return { hasBegun, pending };
+}
+
+function hostPorts({ pool, run, signal }: AttemptOptions) {
+  return {
+    effect: (effect, fn) => runEffect({ db: pool, owner: run, run, signal, durability: run.kwargs.durability }, effect, fn),
+    now: () => new Date(),
+    random: () => Math.random(),
+    id: () => uuidv7(),
+  } satisfies Parameters<typeof offerHost>[1];
+}
+
+/** Resolves a while after `signal` was aborted: a node that ignores it must not hold its thread. */
+function afterStop(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const wait = (): void => void setTimeout(resolve, STOP_GRACE_MS).unref();
+    if (signal.aborted) wait();
+    else signal.addEventListener("abort", wait, { once: true });
+  });
+}

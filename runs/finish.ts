@@ -1,0 +1,116 @@
+/**
+ * Ends a run: its status, the thread's status, values and interrupts, the last row of its log and the thread's next
+ * head, in ONE transaction. Only then may streams close and waiters return, so nobody sees a run that is over on a
+ * thread that is not up to date.
+ */
+import type pg from "pg";
+import { deleteRunCheckpoints, deleteThreadCheckpoints } from "../checkpoints/thread-data.ts";
+import { leaseLost } from "../db/fence.ts";
+import { type Queryable, transaction } from "../db/pool.ts";
+import { cleanJson } from "../lib/text.ts";
+import type { ClaimedRun } from "./claim.ts";
+import { lockThread, promoteNext, settleThread } from "./queue.ts";
+import type { RunError, RunStatus } from "./run.ts";
+import type { ThreadProjection } from "./threads/projection.ts";
+
+export interface Ending {
+  readonly status: Exclude<RunStatus, "pending" | "running">;
+  readonly error?: RunError;
+  /** The run was to leave nothing behind: its row goes, its checkpoints are gone already. */
+  readonly isRolledBack: boolean;
+  /** What the thread looks like now; absent when that could not be read, and the thread keeps what it had. */
+  readonly thread?: ThreadProjection;
+  /** Number of the log row that ends the run. */
+  readonly lastSeq: string;
+}
+
+/**
+ * Throws `lease_lost` when another worker has the run. Returns whether another run of the thread may be claimed, and
+ * whether the run, and all it left, was deleted.
+ */
+export async function finishRun(pool: pg.Pool, run: ClaimedRun, ending: Ending): Promise<{ promoted: boolean }> {
+  return transaction(pool, async (tx) => {
+    await lockThread(tx, run.thread_id);
+    const { rowCount } = await tx.query({
+      name: "finish-run",
+      text: `
+        update runs
+           set status = $3, error = $4, ready = false, worker_id = null, ended_at = now(), updated_at = now()
+         where run_id = $1 and epoch = $2 and status = 'running'`,
+      values: [run.run_id, run.epoch, ending.status, ending.error ?? null],
+    });
+    if (rowCount !== 1) throw leaseLost(run);
+    if (ending.status === "interrupted") await fenceOff(tx, run);
+    await logEnding(tx, run, ending);
+    if (run.temporary) {
+      await deleteThreadCheckpoints(tx, run.thread_id);
+      await tx.query({ name: "delete-temporary-thread", text: "delete from threads where thread_id = $1", values: [run.thread_id] });
+      return { promoted: false };
+    }
+    if (ending.isRolledBack) {
+      await tx.query({ name: "delete-rolled-back-run", text: "delete from runs where run_id = $1", values: [run.run_id] });
+    }
+    await updateThread(tx, run.thread_id, ending);
+    const promoted = await promoteNext(tx, run.thread_id);
+    await settleThread(tx, run.thread_id);
+    return { promoted };
+  });
+}
+
+/** Deletes what a run that is being rolled back has stored. Fenced and idempotent; before the thread is read and the run finished. */
+export async function undoCheckpoints(pool: pg.Pool, run: ClaimedRun): Promise<void> {
+  await transaction(pool, async (tx) => {
+    const { rowCount } = await tx.query({
+      name: "hold-owner",
+      text: "select from thread_owner where thread_id = $1 and epoch = $2 for share",
+      values: [run.thread_id, run.epoch],
+    });
+    if (rowCount !== 1) throw leaseLost(run);
+    await deleteRunCheckpoints(tx, run.thread_id, run.run_id);
+  });
+}
+
+/** A cancelled graph may have left a task behind that ignores its signal: what it still writes is refused. */
+async function fenceOff(tx: Queryable, run: ClaimedRun): Promise<void> {
+  await tx.query({
+    name: "fence-off",
+    text: "update thread_owner set epoch = epoch + 1, worker_id = null where thread_id = $1 and epoch = $2",
+    values: [run.thread_id, run.epoch],
+  });
+}
+
+async function logEnding(tx: Queryable, run: ClaimedRun, ending: Ending): Promise<void> {
+  // The values of a thread that stays are in its row; those of one that goes have no other place.
+  const values = run.temporary ? { values: ending.thread?.values ?? null } : {};
+  const outcome = { status: ending.status, ...(ending.error && { error: ending.error }), ...values };
+  await tx.query({
+    name: "log-ending",
+    text: `
+      insert into thread_events (thread_id, last_seq, tenant, run_id, events, outcome)
+      values ($1, $2, $3, $4, '[]', $5)`,
+    values: [run.thread_id, ending.lastSeq, run.tenant, run.run_id, JSON.stringify(outcome)],
+  });
+}
+
+async function updateThread(tx: Queryable, threadId: string, { thread, error }: Ending): Promise<void> {
+  const values = thread && cleanJson(thread.values);
+  await tx.query({
+    name: "update-thread-after-run",
+    text: `
+      update threads
+         set rest_status = case when $2::jsonb is not null then 'error' else coalesce($3, 'idle') end,
+             error = $2,
+             "values" = case when $4 then $5::jsonb else "values" end,
+             interrupts = case when $4 then $6::jsonb else interrupts end,
+             state_updated_at = now()
+       where thread_id = $1`,
+    values: [
+      threadId,
+      error ?? null,
+      thread?.status ?? null,
+      thread !== undefined,
+      values === undefined ? null : JSON.stringify(values),
+      JSON.stringify(thread?.interrupts ?? {}),
+    ],
+  });
+}

@@ -1,0 +1,97 @@
+/** Reading runs. */
+import type { Queryable } from "../db/pool.ts";
+import { PawlError } from "../lib/errors.ts";
+import type { Principal } from "../lib/principal.ts";
+import type { RunRef } from "./index.ts";
+import { Run, runColumns, type RunStatus } from "./run.ts";
+
+/** Throws `run_not_found`. */
+export async function getRun(db: Queryable, principal: Principal, { threadId, runId }: RunRef): Promise<Run> {
+  const { rows } = await db.query({
+    name: "get-run",
+    text: `select ${runColumns} from runs where run_id = $1 and tenant = $2 and ($3::uuid is null or thread_id = $3)`,
+    values: [runId, principal.tenant, threadId ?? null],
+  });
+  if (!rows[0]) throw runNotFound();
+  return Run.parse(rows[0]);
+}
+
+interface ListOptions {
+  readonly principal: Principal;
+  readonly threadId: string;
+  readonly limit: number;
+  readonly offset: number;
+  readonly status?: RunStatus;
+}
+
+/** Newest first. Throws `thread_not_found`. */
+export async function listRuns(db: Queryable, { principal, threadId, limit, offset, status }: ListOptions): Promise<Run[]> {
+  const { rows } = await db.query({
+    name: "list-runs",
+    text: `
+      select ${runColumns}
+        from runs
+       where tenant = $1 and thread_id = $2 and ($3::text is null or status = $3)
+       order by seq desc
+       limit $4 offset $5`,
+    values: [principal.tenant, threadId, status ?? null, limit, offset],
+  });
+  if (rows.length === 0) await requireThread(db, principal, threadId);
+  return rows.map((row) => Run.parse(row));
+}
+
+async function requireThread(db: Queryable, principal: Principal, threadId: string): Promise<void> {
+  const { rowCount } = await db.query({
+    name: "thread-exists",
+    text: "select from threads where thread_id = $1 and tenant = $2",
+    values: [threadId, principal.tenant],
+  });
+  if (rowCount === 0) throw new PawlError("thread_not_found", "Thread not found");
+}
+
+/** Where the events of a run are. */
+export interface RunPlace {
+  readonly thread_id: string;
+  readonly resumable: boolean;
+  /** The newest event in the log; -1n for none. */
+  readonly last_seq: bigint;
+}
+
+/** Also finds a run whose row is gone while its log is still there. Throws `run_not_found`. */
+export async function findRun(db: Queryable, principal: Principal, { threadId, runId }: RunRef): Promise<RunPlace> {
+  const { rows } = await db.query<{ thread_id: string | null; resumable: boolean | null; last_seq: string | null }>({
+    name: "find-run",
+    text: `
+      select coalesce(r.thread_id, e.thread_id) as thread_id, r.resumable, e.last_seq
+        from (values ($1::uuid)) as wanted(run_id)
+        left join runs r on r.run_id = wanted.run_id and r.tenant = $2
+        left join lateral (select thread_id, last_seq from thread_events e
+                            where e.run_id = wanted.run_id and e.tenant = $2
+                            order by last_seq desc limit 1) e on true
+       where $3::uuid is null or coalesce(r.thread_id, e.thread_id) = $3`,
+    values: [runId, principal.tenant, threadId ?? null],
+  });
+  const [row] = rows;
+  if (!row?.thread_id) throw runNotFound();
+  return { thread_id: row.thread_id, resumable: row.resumable ?? false, last_seq: BigInt(row.last_seq ?? -1) };
+}
+
+/** The values of a thread as its row has them, with the questions it waits for; null when there is no such thread. */
+export async function readValues(db: Queryable, threadId: string): Promise<unknown> {
+  const { rows } = await db.query<{ values: unknown; interrupts: Record<string, unknown[]> }>({
+    name: "read-thread-values",
+    text: `select "values", interrupts from threads where thread_id = $1`,
+    values: [threadId],
+  });
+  return rows[0] ? withInterrupts(rows[0].values, rows[0].interrupts) : null;
+}
+
+/** Values as a waiting client gets them: with the questions that the thread waits for, as LangGraph's server adds them. */
+export function withInterrupts(values: unknown, interrupts: Record<string, unknown[]>): unknown {
+  const pending = Object.values(interrupts).flat();
+  return pending.length > 0 ? { ...(values as Record<string, unknown> | null), __interrupt__: pending } : values;
+}
+
+function runNotFound(): PawlError {
+  return new PawlError("run_not_found", "Run not found");
+}

@@ -1,0 +1,41 @@
+/** Gives runs back to the queue: those of a dead worker, or one that a worker lets go. Raising the epoch fences the old owner. */
+import type pg from "pg";
+import { transaction } from "../db/pool.ts";
+import { lockThread } from "./queue.ts";
+import { ownRuns } from "./sweep.ts";
+
+/** Returns the run to the queue if that worker still has it (under `epoch`, if given). False when there was nothing to do. */
+export async function requeueRun(
+  pool: pg.Pool,
+  run: { readonly run_id: string; readonly thread_id: string; readonly worker_id: string; readonly epoch?: string },
+): Promise<boolean> {
+  return transaction(pool, async (tx) => {
+    if (!(await lockThread(tx, run.thread_id))) return false;
+    const { rowCount } = await tx.query({
+      name: "requeue-run",
+      text: `
+        with back as (
+          update runs
+             set status = 'pending', worker_id = null, epoch = null, updated_at = now()
+           where run_id = $1 and worker_id = $2 and status = 'running' and ($3::bigint is null or epoch = $3)
+          returning thread_id)
+        update thread_owner o set epoch = o.epoch + 1, worker_id = null from back where o.thread_id = back.thread_id`,
+      values: [run.run_id, run.worker_id, run.epoch ?? null],
+    });
+    return rowCount === 1;
+  });
+}
+
+/** Requeues everything a dead worker had and forgets the worker. Returns the runs that moved. */
+export async function requeueWorker(pool: pg.Pool, workerId: string): Promise<string[]> {
+  const moved: string[] = [];
+  for (const run of await ownRuns(pool, workerId)) {
+    if (await requeueRun(pool, { ...run, worker_id: workerId })) moved.push(run.run_id);
+  }
+  await pool.query({
+    name: "forget-worker",
+    text: "delete from workers w where worker_id = $1 and not exists (select from runs r where r.worker_id = $1 and r.status = 'running')",
+    values: [workerId],
+  });
+  return moved;
+}

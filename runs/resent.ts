@@ -1,0 +1,49 @@
+/** Finds the run that a POST has created already: the stock client sends a POST again when its socket dropped. */
+import type { Queryable } from "../db/pool.ts";
+import { PawlError } from "../lib/errors.ts";
+import type { Principal } from "../lib/principal.ts";
+import type { CreateOptions } from "./index.ts";
+import { Run, type RunCreate, runColumns } from "./run.ts";
+
+/** Seconds in which an equal POST counts as the same one, if its answer was never delivered. */
+const RESEND_SECONDS = 30;
+
+interface Request {
+  readonly principal: Principal;
+  readonly body: RunCreate;
+  readonly options: CreateOptions;
+}
+
+/**
+ * By idempotency key, by the client's own run id, or, for stock clients, by thread and digest of the body while the
+ * first answer is not known to have arrived. `isBeingAnswered` tells a client that is still on the line, and so is
+ * another one, from one that is gone. Throws `already_exists` when the id or key belongs to a different request.
+ */
+export async function findCreated(
+  tx: Queryable,
+  { principal, body, options }: Request,
+  isBeingAnswered: (runId: string) => boolean,
+): Promise<Run | undefined> {
+  const { idempotencyKey, digest, threadId } = options;
+  if (idempotencyKey === undefined && body.run_id === undefined && !digest) return undefined;
+  const { rows } = await tx.query({
+    name: "find-created-run",
+    text: `
+      select ${runColumns}, tenant, idempotency_key = $2 as by_key, run_id = $3 as by_id
+        from runs
+       where (tenant = $1 and idempotency_key = $2)
+          or run_id = $3
+          or ($2::text is null and $3::uuid is null and tenant = $1 and request_digest = decode($5, 'hex') and not answered
+              and created_at > now() - make_interval(secs => ${RESEND_SECONDS})
+              and (thread_id = $4 or ($4::uuid is null and temporary)))
+       order by seq desc
+       limit 5`,
+    values: [principal.tenant, idempotencyKey ?? null, body.run_id ?? null, threadId ?? null, digest?.toString("hex") ?? null],
+  });
+  const row = rows.find((candidate) => candidate.by_key || candidate.by_id || !isBeingAnswered(candidate.run_id));
+  if (!row) return undefined;
+  if (row.tenant !== principal.tenant || (threadId !== undefined && row.thread_id !== threadId)) {
+    throw new PawlError("already_exists", "This run id or idempotency key was used for another request");
+  }
+  return Run.parse(row);
+}

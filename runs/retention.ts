@@ -1,0 +1,62 @@
+/** Forgets what nobody may ask for any more: the logs of finished runs, and idempotency keys. */
+import type pg from "pg";
+import { asError } from "../lib/errors.ts";
+import type { Log } from "../lib/log.ts";
+import type { Queryable } from "../db/pool.ts";
+
+export interface RetentionOptions {
+  readonly pool: pg.Pool;
+  /** Seconds that the log of a finished run stays. */
+  readonly eventTtlSeconds: number;
+  readonly log: Log;
+}
+
+const PERIOD_MS = 30_000;
+/** How much longer the log of a run with `stream_resumable` stays. */
+const RESUMABLE_FACTOR = 10;
+const IDEMPOTENCY_HOURS = 24;
+const BATCH = 5_000;
+
+export function startRetention(options: RetentionOptions): { close(): Promise<void> } {
+  let running: Promise<void> | undefined;
+  const timer = setInterval(() => {
+    running ??= expire(options.pool, options.eventTtlSeconds)
+      .catch((thrown: unknown) => options.log.warn({ error: asError(thrown) }, "retention failed, trying again later"))
+      .finally(() => {
+        running = undefined;
+      });
+  }, PERIOD_MS);
+  return {
+    async close() {
+      clearInterval(timer);
+      await running;
+    },
+  };
+}
+
+/** One round. The log of a live run is never touched. */
+export async function expire(db: Queryable, eventTtlSeconds: number): Promise<void> {
+  let deleted: number | null;
+  do {
+    ({ rowCount: deleted } = await db.query({
+      name: "expire-events",
+      text: `
+        delete from thread_events
+         where (thread_id, last_seq) in (
+           select e.thread_id, e.last_seq
+             from thread_events e
+             left join runs r using (run_id)
+            where e.created_at < now() - make_interval(secs => $1)
+              and (r.run_id is null
+                   or r.ended_at < now() - make_interval(secs => $1 * case when r.resumable then ${RESUMABLE_FACTOR} else 1 end))
+            limit ${BATCH})`,
+      values: [eventTtlSeconds],
+    }));
+  } while (deleted === BATCH);
+  await db.query({
+    name: "expire-idempotency-keys",
+    text: `
+      update runs set idempotency_key = null
+       where idempotency_key is not null and created_at < now() - make_interval(hours => ${IDEMPOTENCY_HOURS})`,
+  });
+}

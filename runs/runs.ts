@@ -1,0 +1,121 @@
+/** The port `Runs` on Postgres: composes the functions of this folder and wakes whoever has to know. */
+import type pg from "pg";
+import { pendingQuestions } from "../checkpoints/questions.ts";
+import { Saver } from "../checkpoints/saver.ts";
+import { transaction } from "../db/pool.ts";
+import type { Signals } from "../db/signals.ts";
+import { cancelRuns } from "./cancel.ts";
+import { createRun } from "./create.ts";
+import { type Followed, follow } from "./events/follow.ts";
+import type { Hub } from "./events/hub.ts";
+import { deleteRun } from "./delete.ts";
+import type { RunEvent, RunOutcome, Runs } from "./index.ts";
+import { lockThread, settleThread } from "./queue.ts";
+import { findRun, getRun, listRuns, readValues } from "./read.ts";
+
+export interface RunsOptions {
+  readonly pool: pg.Pool;
+  readonly hub: Hub;
+  readonly signals: Signals;
+  /** Called when a run may be claimed; for a worker in this process. */
+  readonly onWork: () => void;
+}
+
+export function createRuns({ pool, hub, signals, onWork }: RunsOptions): Runs {
+  const saver = new Saver(pool);
+  const sources = { db: pool, hub, signals };
+  /** Runs whose creating POST is being answered by this process. */
+  const unanswered = new Set<string>();
+
+  function announceWork(): void {
+    onWork();
+    signals.send("work", "");
+  }
+
+  function announceStopped(stopped: { ended: readonly string[]; told: readonly string[] }): void {
+    for (const runId of stopped.ended) signals.send("events", runId);
+    for (const runId of stopped.told) signals.send("control", runId);
+  }
+
+  const runs: Runs = {
+    async create(principal, body, options) {
+      const created = await createRun(
+        {
+          pool,
+          pendingQuestions: (threadId, checkpointId) =>
+            pendingQuestions(saver, { thread_id: threadId, ...(checkpointId !== undefined && { checkpoint_id: checkpointId }) }),
+          isBeingAnswered: (runId) => unanswered.has(runId),
+        },
+        { principal, body, options },
+      );
+      unanswered.add(created.run.run_id);
+      announceStopped(created);
+      announceWork();
+      return created.run;
+    },
+
+    async answered(runId, wasDelivered) {
+      unanswered.delete(runId);
+      if (!wasDelivered) return;
+      await pool.query({ name: "run-answered", text: "update runs set answered = true where run_id = $1", values: [runId] });
+    },
+
+    get: (principal, ref) => getRun(pool, principal, ref),
+    list: (principal, threadId, page) => listRuns(pool, { principal, threadId, ...page }),
+
+    async cancel(principal, ref, { action, wait }) {
+      const run = await getRun(pool, principal, ref);
+      const threadId = run.thread_id;
+      const stopped = await transaction(pool, async (tx) => {
+        await lockThread(tx, threadId);
+        const cancelled = await cancelRuns(tx, { threadId, runId: run.run_id, action });
+        await settleThread(tx, threadId);
+        return cancelled;
+      });
+      announceStopped(stopped);
+      if (stopped.promoted) announceWork();
+      if (wait) await outcomeOf(run.run_id, new AbortController().signal);
+    },
+
+    async delete(principal, ref) {
+      await runs.cancel(principal, ref, { action: "rollback", wait: true });
+      await deleteRun(pool, principal, ref);
+    },
+
+    async events(principal, ref, { after, signal }) {
+      const place = await findRun(pool, principal, ref);
+      const from = after === undefined && !place.resumable ? place.last_seq : parseEventId(after);
+      return events(follow(sources, { runId: ref.runId, after: from, signal }));
+    },
+
+    async join(principal, ref, signal) {
+      const place = await findRun(pool, principal, ref);
+      const outcome = await outcomeOf(ref.runId, signal);
+      return outcome.values === null ? { ...outcome, values: await readValues(pool, place.thread_id) } : outcome;
+    },
+  };
+  return runs;
+
+  async function outcomeOf(runId: string, signal: AbortSignal): Promise<RunOutcome> {
+    for await (const followed of follow(sources, { runId, after: NONE_BUT_THE_END, signal })) {
+      if ("outcome" in followed) return followed.outcome;
+    }
+    throw signal.reason;
+  }
+}
+
+/** Greater than the number of any event. */
+const NONE_BUT_THE_END = 2n ** 63n - 1n;
+
+/** Event ids are the digits of their number; `-1` comes before all. Clients may send anything: what is no id counts as that. */
+function parseEventId(id: string | undefined): bigint {
+  return id !== undefined && /^\d{1,18}$/.test(id) ? BigInt(id) : -1n;
+}
+
+async function* events(all: AsyncIterable<Followed>): AsyncGenerator<RunEvent> {
+  for await (const followed of all) {
+    if (!("event" in followed)) return;
+    const { seq, event, data } = followed.event;
+    yield { id: String(seq), event, data };
+  }
+}

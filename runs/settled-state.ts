@@ -1,0 +1,25 @@
+/** What a thread looks like after an attempt at a run, read through the graph and the run's own saver. */
+import { toWire } from "../lib/wire.ts";
+import type { FencedSaver } from "../checkpoints/fenced-saver.ts";
+import { pendingQuestions } from "../checkpoints/questions.ts";
+import type { AnyGraph } from "./index.ts";
+import type { RunKwargs } from "./run.ts";
+import { type ThreadProjection, threadProjection } from "./threads/projection.ts";
+
+export interface SettledStateOptions {
+  readonly graph: AnyGraph;
+  readonly saver: FencedSaver;
+  readonly threadId: string;
+  readonly kwargs: RunKwargs;
+}
+
+export async function readSettledState({ graph, saver, threadId, kwargs }: SettledStateOptions): Promise<ThreadProjection> {
+  const snapshot = await graph.getState({
+    configurable: { ...kwargs.config.configurable, thread_id: threadId, __pregel_checkpointer: saver },
+  });
+  const questions = snapshot.next.length > 0 ? await pendingQuestions(saver, { thread_id: threadId }) : [];
+  return threadProjection(
+    { values: toWire(snapshot.values), next: snapshot.next },
+    questions.map((question) => ({ ...question, value: toWire(question.value) })),
+  );
+}

@@ -1,0 +1,46 @@
+/**
+ * Deletes a thread with all that is on it. Nothing is refused: a run that is under way is over, because its owner row
+ * is gone, and whatever its worker still writes lands nowhere.
+ */
+import { deleteThreadCheckpoints } from "../../checkpoints/thread-data.ts";
+import type { Queryable } from "../../db/pool.ts";
+import type { ThreadId } from "../../lib/ids.ts";
+import type { Principal } from "../../lib/principal.ts";
+import { threadNotFound } from "./get.ts";
+
+/** Seconds for which clients may still read the events of a run that was under way. */
+const READABLE_SECONDS = 120;
+
+/**
+ * Expects a transaction. Returns the runs that were live, so that their workers can be told. Throws `thread_not_found`.
+ */
+export async function deleteThread(tx: Queryable, { tenant }: Principal, threadId: ThreadId): Promise<string[]> {
+  const { rowCount } = await tx.query({
+    name: "lock-thread-to-delete",
+    text: "select from threads where tenant = $1 and thread_id = $2 for update",
+    values: [tenant, threadId],
+  });
+  if (rowCount === 0) throw threadNotFound(threadId);
+  // In the order in which everybody locks; a cascade would take the owner first.
+  const { rows } = await tx.query<{ run_id: string; is_live: boolean }>({
+    name: "delete-runs-of-thread",
+    text: "delete from runs where thread_id = $1 returning run_id, status in ('pending', 'running') as is_live",
+    values: [threadId],
+  });
+  // From here on no worker can write, and what it wrote before has been committed and is seen below.
+  await tx.query({
+    name: "delete-thread-owner",
+    text: "delete from thread_owner where thread_id = $1",
+    values: [threadId],
+  });
+  await tx.query({
+    name: "expire-events-of-thread",
+    text: `
+      update thread_events set expires_at = now() + make_interval(secs => ${READABLE_SECONDS})
+       where thread_id = $1 and expires_at is null`,
+    values: [threadId],
+  });
+  await deleteThreadCheckpoints(tx, threadId);
+  await tx.query({ name: "delete-thread", text: "delete from threads where thread_id = $1", values: [threadId] });
+  return rows.filter((run) => run.is_live).map((run) => run.run_id);
+}

@@ -1,0 +1,31 @@
+import { z } from "zod";
+import type { Queryable } from "../../db/pool.ts";
+import type { ThreadId } from "../../lib/ids.ts";
+import type { Principal } from "../../lib/principal.ts";
+import { threadNotFound } from "./get.ts";
+import { Json, Thread, threadColumns } from "./thread.ts";
+
+/** Unknown keys are ignored. */
+export const ThreadPatch = z.object({ metadata: Json.nullish() });
+export type ThreadPatch = z.infer<typeof ThreadPatch>;
+
+/** Merges the top-level keys of `metadata` into the thread's own. Throws `thread_not_found`. */
+export async function patchThread(
+  db: Queryable,
+  principal: Principal,
+  { threadId, metadata }: ThreadPatch & { threadId: ThreadId },
+): Promise<Thread> {
+  const { rows } = await db.query({
+    name: "patch-thread",
+    text: `
+      update threads
+         set metadata = metadata || $3::jsonb,
+             graph_id = coalesce(graph_id, $3::jsonb ->> 'graph_id'),
+             updated_at = now()
+       where tenant = $1 and thread_id = $2
+      returning ${threadColumns}`,
+    values: [principal.tenant, threadId, metadata ?? {}],
+  });
+  if (!rows[0]) throw threadNotFound(threadId);
+  return Thread.parse(rows[0]);
+}

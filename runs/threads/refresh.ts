@@ -1,0 +1,42 @@
+/** Brings a thread's row up to date with its newest checkpoint, after an edit that was no run. */
+import type pg from "pg";
+import { pendingQuestions } from "../../checkpoints/questions.ts";
+import { Saver } from "../../checkpoints/saver.ts";
+import type { Owner } from "../../db/fence.ts";
+import { transaction } from "../../db/pool.ts";
+import { ThreadId } from "../../lib/ids.ts";
+import { toWire } from "../../lib/wire.ts";
+import { lockThread, settleThread } from "../queue.ts";
+import { configAt, type ThreadGraph } from "./graph.ts";
+import { threadProjection } from "./projection.ts";
+
+/** Leaves the row alone when `owner` is no longer the last who wrote: the run that came after it knows better. */
+export async function refreshThread(pool: pg.Pool, owner: Owner, { graph, configurable }: ThreadGraph): Promise<void> {
+  const saver = new Saver(pool);
+  const threadId = ThreadId.parse(owner.thread_id);
+  const { values, next } = await graph.getState(configAt({ threadId, configurable }, saver));
+  const questions = await pendingQuestions(saver, { thread_id: threadId });
+  const projection = threadProjection(
+    { values: toWire(values), next },
+    questions.map((question) => ({ ...question, value: toWire(question.value) })),
+  );
+  await transaction(pool, async (tx) => {
+    await lockThread(tx, threadId);
+    await tx.query({
+      name: "refresh-thread",
+      text: `
+        update threads
+           set rest_status = $3, "values" = $4, interrupts = $5, error = null, state_updated_at = now()
+         where thread_id = $1
+           and exists (select from thread_owner where thread_id = $1 and epoch = $2)`,
+      values: [
+        threadId,
+        owner.epoch,
+        projection.status,
+        JSON.stringify(projection.values ?? null),
+        projection.interrupts,
+      ],
+    });
+    await settleThread(tx, threadId);
+  });
+}

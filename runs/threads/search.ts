@@ -1,0 +1,79 @@
+/** Threads by what they say about themselves. Filters mean containment: `{"a": {"b": 1}}` matches what has at least that. */
+import { z } from "zod";
+import type { Queryable } from "../../db/pool.ts";
+import { ThreadId } from "../../lib/ids.ts";
+import type { Principal } from "../../lib/principal.ts";
+import { columnsOf, Json, Thread, threadFields, ThreadStatus } from "./thread.ts";
+
+export const ThreadFilter = z.object({
+  ids: z.array(ThreadId).nullish(),
+  metadata: Json.nullish(),
+  values: Json.nullish(),
+  status: ThreadStatus.nullish(),
+});
+export type ThreadFilter = z.infer<typeof ThreadFilter>;
+
+/** Unknown keys are ignored, and so are unknown fields in `select`: newer clients may know more. */
+export const ThreadSearch = ThreadFilter.extend({
+  limit: z.number().int().min(1).max(1_000).default(10),
+  offset: z.number().int().min(0).default(0),
+  sort_by: z
+    .enum(["thread_id", "status", "created_at", "updated_at", "state_updated_at"])
+    .nullish()
+    .transform((by) => by ?? "updated_at"),
+  sort_order: z
+    .enum(["asc", "desc"])
+    .nullish()
+    .transform((order) => order ?? "desc"),
+  select: z.array(z.string()).nullish(),
+});
+export type ThreadSearch = z.infer<typeof ThreadSearch>;
+
+const Selected = Thread.partial();
+
+/** Matches before `limit` and `offset`; those of `page` have the selected fields only. */
+export interface ThreadPage {
+  readonly page: z.infer<typeof Selected>[];
+  readonly total: number;
+}
+
+// A parameter that is null switches its condition off; the planner sees that, since it plans these with their values.
+const matches = `
+  tenant = $1
+  and ($2::uuid[] is null or thread_id = any($2))
+  and ($3::jsonb is null or metadata @> $3)
+  and ($4::jsonb is null or "values" @> $4)
+  and ($5::text is null or status = $5)`;
+
+export async function searchThreads(db: Queryable, principal: Principal, search: ThreadSearch): Promise<ThreadPage> {
+  const { limit, offset, sort_by, sort_order, select } = search;
+  const selected = threadFields.filter((field) => !select || select.includes(field));
+  const fields = selected.length > 0 ? selected : (["thread_id"] as const);
+  const { rows } = await db.query({
+    // Unnamed: the text differs with the order and the fields. Both come from our own lists, never from the request.
+    text: `
+      select ${columnsOf(fields)}
+        from threads
+       where ${matches}
+       order by ${sort_by} ${sort_order}, thread_id
+       limit $6 offset $7`,
+    values: [...filterValues(principal, search), limit, offset],
+  });
+  // Counted apart, so that the page can stop at its limit; and only if it does not show the total itself.
+  const isLast = rows.length < limit && (rows.length > 0 || offset === 0);
+  const total = isLast ? offset + rows.length : await countThreads(db, principal, search);
+  return { page: rows.map((row) => Selected.parse(row)), total };
+}
+
+export async function countThreads(db: Queryable, principal: Principal, filter: ThreadFilter): Promise<number> {
+  const { rows } = await db.query<{ total: string }>({
+    name: "count-threads",
+    text: `select count(*) as total from threads where ${matches}`,
+    values: filterValues(principal, filter),
+  });
+  return Number(rows[0]?.total);
+}
+
+function filterValues({ tenant }: Principal, { ids, metadata, values, status }: ThreadFilter): unknown[] {
+  return [tenant, ids ?? null, metadata ?? null, values ?? null, status ?? null];
+}

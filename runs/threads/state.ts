@@ -1,0 +1,92 @@
+/** Reads what a thread's checkpoints hold, as its graph understands them. */
+import type pg from "pg";
+import { z } from "zod";
+import { pendingQuestions } from "../../checkpoints/questions.ts";
+import { Saver } from "../../checkpoints/saver.ts";
+import { PawlError } from "../../lib/errors.ts";
+import type { ThreadId } from "../../lib/ids.ts";
+import type { Principal } from "../../lib/principal.ts";
+import { CheckpointRef, type Graphs } from "../index.ts";
+import { threadState, type ThreadState } from "../stream/state.ts";
+import { type CheckpointAt, configAt, graphAt, graphOfThread } from "./graph.ts";
+import { Json } from "./thread.ts";
+
+export interface StateQuery {
+  readonly threadId: ThreadId;
+  readonly checkpoint?: CheckpointAt | null | undefined;
+  /** Puts the states of waiting subgraphs into their tasks. */
+  readonly subgraphs?: boolean;
+}
+
+/** What a thread looks like before a graph has run on it. */
+const emptyState: ThreadState = {
+  values: {},
+  next: [],
+  tasks: [],
+  metadata: {},
+  created_at: null,
+  checkpoint: null,
+  parent_checkpoint: null,
+  interrupts: [],
+};
+
+/** Throws `thread_not_found`, `checkpoint_not_found`, `graph_not_found`. */
+export async function getState(
+  { pool, graphs }: { pool: pg.Pool; graphs: Graphs },
+  principal: Principal,
+  { threadId, checkpoint, subgraphs = false }: StateQuery,
+): Promise<ThreadState> {
+  const known = await graphOfThread({ db: pool, graphs }, principal, threadId);
+  if (!known) return emptyState;
+  const graph = await graphAt(known.graph, checkpoint?.checkpoint_ns);
+  const saver = new Saver(pool);
+  const config = configAt({ threadId, checkpoint, configurable: known.configurable }, saver);
+  const snapshot = await graph.getState(config, { subgraphs });
+  if (snapshot.createdAt === undefined) {
+    if (!checkpoint?.checkpoint_id) return emptyState;
+    const facts = { checkpoint_id: checkpoint.checkpoint_id };
+    throw new PawlError("checkpoint_not_found", `Checkpoint ${checkpoint.checkpoint_id} not found`, { facts });
+  }
+  return threadState(snapshot, await pendingQuestions(saver, { thread_id: threadId }));
+}
+
+/** A checkpoint's id alone, a checkpoint, or the library's config of one: clients send all three. */
+const Before = z.union([
+  z.string().transform((checkpoint_id) => ({ checkpoint_id })),
+  z.object({ configurable: CheckpointRef }).transform(({ configurable }) => configurable),
+  CheckpointRef,
+]);
+
+/** Unknown keys are ignored. */
+export const HistoryQuery = z.object({
+  limit: z.number().int().min(1).max(1_000).default(10),
+  before: Before.nullish(),
+  metadata: Json.nullish(),
+  checkpoint: CheckpointRef.nullish(),
+});
+export type HistoryQuery = z.infer<typeof HistoryQuery>;
+
+/** Newest first; empty before a graph has run on the thread. Throws `thread_not_found`, `graph_not_found`. */
+export async function getHistory(
+  { pool, graphs }: { pool: pg.Pool; graphs: Graphs },
+  principal: Principal,
+  { threadId, limit, before, metadata, checkpoint }: HistoryQuery & { threadId: ThreadId },
+): Promise<ThreadState[]> {
+  const known = await graphOfThread({ db: pool, graphs }, principal, threadId);
+  if (!known) return [];
+  const graph = await graphAt(known.graph, checkpoint?.checkpoint_ns);
+  const saver = new Saver(pool);
+  const questions = await pendingQuestions(saver, { thread_id: threadId });
+  const states: ThreadState[] = [];
+  for await (const snapshot of graph.getStateHistory(
+    configAt({ threadId, checkpoint, configurable: known.configurable }, saver),
+    {
+      limit,
+      ...(before?.checkpoint_id && { before: { configurable: { checkpoint_id: before.checkpoint_id } } }),
+      ...(metadata && { filter: metadata }),
+    },
+  )) {
+    states.push(threadState(snapshot, questions));
+  }
+  return states;
+}

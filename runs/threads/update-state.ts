@@ -1,0 +1,99 @@
+/**
+ * Edits a thread's state by hand, as if a node had written. The edit owns the thread while it lasts: it raises the
+ * epoch, so that it and a run can never both write. A run that is created meanwhile wins if it is claimed before the
+ * edit lands; else it starts from the edited state.
+ */
+import type pg from "pg";
+import { z } from "zod";
+import { FencedSaver } from "../../checkpoints/fenced-saver.ts";
+import type { Owner } from "../../db/fence.ts";
+import { transaction } from "../../db/pool.ts";
+import { asError, isPawlError, PawlError } from "../../lib/errors.ts";
+import type { ThreadId } from "../../lib/ids.ts";
+import type { Principal } from "../../lib/principal.ts";
+import { CheckpointRef, type Graphs } from "../index.ts";
+import { lockThread } from "../queue.ts";
+import { threadNotFound } from "./get.ts";
+import { configAt, graphAt, graphOfThread } from "./graph.ts";
+import { refreshThread } from "./refresh.ts";
+
+/** Unknown keys are ignored. */
+export const StateUpdate = z.object({
+  /** `null` has a meaning of its own: together with `as_node` it reaches the library as it is. */
+  values: z.union([z.record(z.string(), z.unknown()), z.array(z.unknown())]).nullish(),
+  /** A node, or `__copy__` (fork), `__end__` (drop what is pending), `__input__`. */
+  as_node: z.string().nullish(),
+  checkpoint: CheckpointRef.nullish(),
+  checkpoint_id: z.string().nullish(),
+});
+export type StateUpdate = z.infer<typeof StateUpdate>;
+
+export interface Checkpoint {
+  readonly thread_id: string;
+  readonly checkpoint_ns: string;
+  readonly checkpoint_id: string;
+  readonly checkpoint_map: Readonly<Record<string, unknown>> | null;
+}
+
+/**
+ * Returns the checkpoint that holds the edit. Throws `thread_not_found`, `thread_busy` (a run is pending or running, or
+ * was claimed meanwhile), `invalid_input` (no graph has run on the thread, or the graph refuses the update),
+ * `checkpoint_not_found`, `graph_not_found`.
+ */
+export async function updateState(
+  { pool, graphs }: { pool: pg.Pool; graphs: Graphs },
+  principal: Principal,
+  { threadId, ...update }: StateUpdate & { threadId: ThreadId },
+): Promise<Checkpoint> {
+  const known = await graphOfThread({ db: pool, graphs }, principal, threadId);
+  if (!known) throw new PawlError("invalid_input", "No graph has run on this thread, so it has no state to edit");
+  const checkpoint = { ...update.checkpoint, ...(update.checkpoint_id && { checkpoint_id: update.checkpoint_id }) };
+  const graph = await graphAt(known.graph, checkpoint.checkpoint_ns);
+  const owner = await takeIdleThread(pool, threadId);
+  const saver = new FencedSaver(pool, owner);
+  const config = configAt({ threadId, checkpoint, configurable: known.configurable }, saver);
+  if (checkpoint.checkpoint_id && !(await saver.getTuple(config))) {
+    const facts = { checkpoint_id: checkpoint.checkpoint_id };
+    throw new PawlError("checkpoint_not_found", `Checkpoint ${checkpoint.checkpoint_id} not found`, { facts });
+  }
+  try {
+    const edited = await graph.updateState(config, update.values ?? null, update.as_node ?? undefined);
+    await refreshThread(pool, owner, known);
+    const { checkpoint_ns = "", checkpoint_id, checkpoint_map = null } = edited.configurable ?? {};
+    return { thread_id: threadId, checkpoint_ns, checkpoint_id, checkpoint_map };
+  } catch (error) {
+    throw isPawlError(error, "lease_lost") ? busy(threadId) : refusedUpdate(error);
+  }
+}
+
+/** The thread's next epoch, as long as nothing is live on it. */
+export async function takeIdleThread(pool: pg.Pool, threadId: ThreadId): Promise<Owner> {
+  return transaction(pool, async (tx) => {
+    if (!(await lockThread(tx, threadId))) throw threadNotFound(threadId);
+    const { rows } = await tx.query<{ epoch: string }>({
+      name: "take-idle-thread",
+      text: `
+        update thread_owner
+           set epoch = epoch + 1, worker_id = null
+         where thread_id = $1
+           and not exists (select from runs where thread_id = $1 and status in ('pending', 'running'))
+        returning epoch`,
+      values: [threadId],
+    });
+    if (!rows[0]) throw busy(threadId);
+    return { thread_id: threadId, epoch: rows[0].epoch };
+  });
+}
+
+function busy(threadId: ThreadId): PawlError {
+  return new PawlError("thread_busy", "Thread is busy: a run is pending or running on it", {
+    facts: { thread_id: threadId },
+  });
+}
+
+/** What the library refuses is the client's mistake; anything else stays what it is. */
+export function refusedUpdate(thrown: unknown): unknown {
+  const error = asError(thrown);
+  const isRefusal = error.name === "InvalidUpdateError" || error.message.startsWith("Validation failed for field");
+  return isRefusal ? new PawlError("invalid_input", error.message, { cause: error }) : thrown;
+}

@@ -1,0 +1,188 @@
+/**
+ * Claims runs while there is room and executes them. Woken by signals and by its own finished runs; a sweep every second
+ * is the backstop for lost signals and finds what nobody signals: expired leases and delayed runs that became due.
+ */
+import { setTimeout as delay } from "node:timers/promises";
+import { RunControl } from "@langchain/langgraph";
+import type pg from "pg";
+import type { ConnectTo } from "../db/pool.ts";
+import type { Signals } from "../db/signals.ts";
+import { asError } from "../lib/errors.ts";
+import { uuidv7 } from "../lib/ids.ts";
+import type { Log } from "../lib/log.ts";
+import { attemptRun, type RunHandle } from "./attempt.ts";
+import { type ClaimedRun, claimRuns } from "./claim.ts";
+import type { Hub } from "./events/hub.ts";
+import type { Graphs } from "./index.ts";
+import { joinWorkers, type Membership } from "./membership/join.ts";
+import { requeueRun, requeueWorker } from "./requeue.ts";
+import { Stop, type StopCause } from "./stop.ts";
+import { findDeadWorkers, ownRuns, promoteDueRuns } from "./sweep.ts";
+
+export interface WorkerOptions {
+  readonly pool: pg.Pool;
+  readonly connection: ConnectTo;
+  readonly hub: Hub;
+  readonly signals: Signals;
+  readonly graphs: Graphs;
+  /** Runs that execute at once. */
+  readonly concurrency: number;
+  readonly leaseSeconds: number;
+  readonly log: Log;
+}
+
+const SWEEP_MS = 1_000;
+const REJOIN_MS = 500;
+
+export class RunWorker {
+  readonly #options: WorkerOptions;
+  readonly #handles = new Map<string, RunHandle>();
+  readonly #attempts = new Set<Promise<void>>();
+  readonly #closing = new AbortController();
+  readonly #unsubscribe: (() => void)[] = [];
+  #workerId = "";
+  /** Undefined while this process has no right to claim. */
+  #membership: Membership | undefined;
+  #hasWork = true;
+  #mustSweep = true;
+  #pumping: Promise<void> | undefined;
+
+  private constructor(options: WorkerOptions) {
+    this.#options = options;
+  }
+
+  static async start(options: WorkerOptions): Promise<RunWorker> {
+    const worker = new RunWorker(options);
+    await worker.#join();
+    const timer = setInterval(() => worker.#sweepSoon(), SWEEP_MS);
+    worker.#unsubscribe.push(
+      () => clearInterval(timer),
+      options.signals.on("work", () => worker.wake()),
+      options.signals.on("control", () => worker.#sweepSoon()),
+    );
+    worker.wake();
+    return worker;
+  }
+
+  /** Runs that execute here now. */
+  get active(): number {
+    return this.#handles.size;
+  }
+
+  /** Looks for work soon. */
+  wake(): void {
+    this.#hasWork = true;
+    this.#pump();
+  }
+
+  /** Claims no more and asks running graphs to stop at their next step; those that have not after `graceMs` are stopped. */
+  async close(graceMs: number): Promise<void> {
+    this.#closing.abort();
+    for (const unsubscribe of this.#unsubscribe) unsubscribe();
+    await this.#pumping;
+    for (const { control } of this.#handles.values()) control.requestDrain("shutdown");
+    await this.#settled(graceMs);
+    this.#stopAll({ kind: "shutdown" });
+    await Promise.all(this.#attempts);
+    await this.#membership?.leave();
+  }
+
+  async #settled(graceMs: number): Promise<void> {
+    const over = new AbortController();
+    await Promise.race([
+      Promise.all(this.#attempts),
+      delay(graceMs, undefined, { signal: over.signal }).catch(() => {}), // the attempts were first
+    ]);
+    over.abort();
+  }
+
+  #sweepSoon(): void {
+    this.#mustSweep = true;
+    this.wake();
+  }
+
+  #pump(): void {
+    this.#pumping ??= this.#work()
+      .catch((thrown: unknown) => this.#options.log.warn({ error: asError(thrown) }, "claiming failed, trying again soon"))
+      .finally(() => {
+        this.#pumping = undefined;
+      });
+  }
+
+  async #work(): Promise<void> {
+    while (this.#membership && !this.#closing.signal.aborted && (this.#hasWork || this.#mustSweep)) {
+      if (this.#mustSweep) {
+        this.#mustSweep = false;
+        await this.#sweep();
+      }
+      this.#hasWork = false;
+      const free = this.#options.concurrency - this.#handles.size;
+      if (free <= 0) return; // a run that ends wakes us
+      const graphs = [...this.#options.graphs.values()];
+      const claimed = await claimRuns(this.#options.pool, { workerId: this.#workerId, graphs, limit: free });
+      for (const run of claimed) this.#execute(run);
+    }
+  }
+
+  #execute(run: ClaimedRun): void {
+    const handle: RunHandle = { run, stopping: new AbortController(), control: new RunControl() };
+    this.#handles.set(run.run_id, handle);
+    const attempt = attemptRun({ ...this.#options, workerId: this.#workerId }, handle).then((isMoreToDo) => {
+      this.#handles.delete(run.run_id);
+      this.#attempts.delete(attempt);
+      if (isMoreToDo) this.#options.signals.send("work", "");
+      this.wake();
+    });
+    this.#attempts.add(attempt);
+  }
+
+  async #sweep(): Promise<void> {
+    const { pool } = this.#options;
+    for (const run of await ownRuns(pool, this.#workerId)) {
+      const handle = this.#handles.get(run.run_id);
+      if (!handle) await requeueRun(pool, { ...run, worker_id: this.#workerId });
+      else if (run.cancel_action) handle.stopping.abort(new Stop({ kind: "cancelled", action: run.cancel_action }));
+    }
+    for (const dead of await findDeadWorkers(pool, this.#workerId)) await this.#takeOver(dead);
+    if (await promoteDueRuns(pool)) this.#hasWork = true;
+  }
+
+  async #takeOver(workerId: string): Promise<void> {
+    const runs = await requeueWorker(this.#options.pool, workerId);
+    this.#options.log.warn({ dead_worker: workerId, runs: runs.length }, "took over from a dead worker");
+    if (runs.length === 0) return;
+    this.#options.signals.send("work", "");
+    this.wake();
+  }
+
+  async #join(): Promise<void> {
+    const { connection, leaseSeconds, log } = this.#options;
+    this.#workerId = uuidv7();
+    this.#membership = await joinWorkers({
+      connection,
+      leaseSeconds,
+      workerId: this.#workerId,
+      onDead: (workerId) =>
+        this.#takeOver(workerId).catch((thrown: unknown) => log.warn({ error: asError(thrown) }, "take-over failed, trying again")),
+      onLost: (reason) => void this.#rejoin(reason),
+    });
+    log.info({ worker: this.#workerId }, "worker joined");
+  }
+
+  /** What this worker executed belongs to others now; it goes on as a new one. */
+  async #rejoin(reason: string): Promise<void> {
+    const { log } = this.#options;
+    log.error({ worker: this.#workerId, reason, runs: this.active }, "worker lost its lease");
+    this.#membership = undefined;
+    this.#stopAll({ kind: "lost", detail: reason });
+    while (!this.#membership && !this.#closing.signal.aborted) {
+      await delay(REJOIN_MS);
+      await this.#join().catch((thrown: unknown) => log.warn({ error: asError(thrown) }, "could not rejoin yet"));
+    }
+    this.#sweepSoon();
+  }
+
+  #stopAll(cause: StopCause): void {
+    for (const { stopping } of this.#handles.values()) stopping.abort(new Stop(cause));
+  }
+}

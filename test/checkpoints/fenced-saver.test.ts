@@ -1,0 +1,181 @@
+import { randomUUID } from "node:crypto";
+import { inspect } from "node:util";
+import { emptyCheckpoint, uuid6 } from "@langchain/langgraph-checkpoint";
+import { expect, test } from "vitest";
+import { FencedSaver } from "../../checkpoints/fenced-saver.ts";
+import { Saver } from "../../checkpoints/saver.ts";
+import { testDatabase } from "../support/database.ts";
+import { count, newThread, nested, runOn, saying, asking } from "./support.ts";
+
+const metadata = { source: "loop", step: 1, parents: {} } as const;
+const tables = ["checkpoints", "checkpoint_blobs", "checkpoint_writes"];
+
+test("a worker that lost the thread writes nothing, in no namespace", async () => {
+  await using db = await testDatabase();
+  const owner = await newThread(db.pool);
+  const zombie = new FencedSaver(db.pool, owner);
+  await db.pool.query("update thread_owner set epoch = epoch + 1 where thread_id = $1", [owner.thread_id]);
+
+  for (const checkpoint_ns of ["", "child:1"]) {
+    const config = { configurable: { thread_id: owner.thread_id, checkpoint_ns, checkpoint_id: randomUUID() } };
+    const checkpoint = { ...emptyCheckpoint(), channel_values: { a: 1 } };
+    await expect(zombie.put(config, checkpoint, metadata, { a: 1 })).rejects.toMatchObject({ code: "lease_lost" });
+    await expect(zombie.putWrites(config, [["a", 1]], "task")).rejects.toMatchObject({ code: "lease_lost" });
+  }
+
+  for (const table of tables) expect(await count(db.pool, table, owner.thread_id)).toBe(0);
+});
+
+test("a write that waits for a take-over under way is refused when the take-over commits", async () => {
+  await using db = await testDatabase();
+  const owner = await newThread(db.pool);
+  const zombie = new FencedSaver(db.pool, owner);
+  const taker = await db.pool.connect();
+  await taker.query("begin");
+  await taker.query("update thread_owner set epoch = epoch + 1 where thread_id = $1", [owner.thread_id]);
+  const config = { configurable: { thread_id: owner.thread_id, checkpoint_ns: "", checkpoint_id: randomUUID() } };
+
+  const put = zombie.put(config, { ...emptyCheckpoint(), channel_values: { a: 1 } }, metadata, { a: 1 });
+  const writes = zombie.putWrites(config, [["a", 1]], "task");
+  const outcomes = Promise.allSettled([put, writes]);
+  await expect
+    .poll(async () => (await taker.query("select from pg_stat_activity where wait_event_type = 'Lock'")).rowCount)
+    .toBe(2);
+  await taker.query("commit");
+  taker.release();
+
+  for (const outcome of await outcomes)
+    expect(outcome).toMatchObject({ status: "rejected", reason: { code: "lease_lost" } });
+  for (const table of tables) expect(await count(db.pool, table, owner.thread_id)).toBe(0);
+});
+
+test("a take-over waits for a write under way", async () => {
+  await using db = await testDatabase();
+  const owner = await newThread(db.pool);
+  const blocker = await db.pool.connect();
+  await blocker.query("begin");
+  await blocker.query("lock table checkpoint_writes in access exclusive mode");
+  const config = { configurable: { thread_id: owner.thread_id, checkpoint_ns: "", checkpoint_id: "c" } };
+  const order: string[] = [];
+
+  const write = new FencedSaver(db.pool, owner).putWrites(config, [["a", 1]], "task").then(() => order.push("write"));
+  await expect
+    .poll(async () => (await blocker.query("select from pg_stat_activity where wait_event = 'relation'")).rowCount)
+    .toBe(1);
+  await blocker.query("commit");
+  blocker.release();
+  const takeOver = db.pool
+    .query("update thread_owner set epoch = epoch + 1 where thread_id = $1", [owner.thread_id])
+    .then(() => order.push("take-over"));
+  await Promise.all([write, takeOver]);
+
+  expect(await count(db.pool, "checkpoint_writes", owner.thread_id)).toBe(1);
+  expect(order).toHaveLength(2);
+});
+
+test("a run cannot write to another thread", async () => {
+  await using db = await testDatabase();
+  const [own, other] = [await newThread(db.pool), await newThread(db.pool)];
+  const saver = new FencedSaver(db.pool, own);
+  const config = { configurable: { thread_id: other.thread_id, checkpoint_ns: "", checkpoint_id: "c" } };
+
+  await expect(saver.put(config, emptyCheckpoint(), metadata, {})).rejects.toMatchObject({ code: "lease_lost" });
+  await expect(saver.putWrites(config, [["a", 1]], "task")).rejects.toMatchObject({ code: "lease_lost" });
+});
+
+test("a saver shows nothing of what it holds", async () => {
+  await using db = await testDatabase();
+  const saver = new FencedSaver(db.pool, { thread_id: "the-thread", epoch: "4711" });
+
+  expect(JSON.stringify({ saver })).toBe('{"saver":"[FencedSaver]"}');
+  expect(inspect(saver)).not.toContain("4711");
+});
+
+test("the newest checkpoint is the one stored last, though its writer's clock was five seconds behind", async () => {
+  await using db = await testDatabase();
+  const saver = new Saver(db.pool);
+  const configurable = { thread_id: randomUUID(), checkpoint_ns: "" };
+  const early = { ...emptyCheckpoint(), id: uuid6(0) };
+  const ahead = { ...emptyCheckpoint(), id: aheadOf(early.id) };
+
+  const first = await saver.put({ configurable }, ahead, metadata, {});
+  await saver.put(first, early, metadata, {});
+  const listed = await Array.fromAsync(saver.list({ configurable }));
+  const before = await Array.fromAsync(
+    saver.list({ configurable }, { before: { configurable: { checkpoint_id: early.id } } }),
+  );
+
+  expect(early.id < ahead.id).toBe(true);
+  expect((await saver.getTuple({ configurable }))?.checkpoint.id).toBe(early.id);
+  expect(listed.map(({ checkpoint }) => checkpoint.id)).toEqual([early.id, ahead.id]);
+  expect(before.map(({ checkpoint }) => checkpoint.id)).toEqual([ahead.id]);
+});
+
+test("a fork has values of its own where the branches have stored equally many", async () => {
+  await using db = await testDatabase();
+  const { config, saver } = runOn(db.pool, await newThread(db.pool));
+  const graph = saying("a", "b", "c");
+  await graph.invoke({}, config);
+  const history = await Array.fromAsync(graph.getStateHistory(config));
+  const afterFirst = history.find(({ values }) => (values as { said: string[] }).said.length === 1);
+
+  const forked = await graph.updateState(afterFirst!.config, { said: ["fork"] });
+  await graph.invoke(null, { ...config, configurable: { ...forked.configurable, __pregel_checkpointer: saver } });
+
+  expect((await graph.getState(config)).values).toEqual({ said: ["a", "fork", "c"] });
+  const last = await graph.getState({
+    ...config,
+    configurable: { ...config.configurable, ...history[0]!.config.configurable },
+  });
+  expect(last.values).toEqual({ said: ["a", "b", "c"] });
+});
+
+test("text that Postgres refuses does not end a run and comes back as it was", async () => {
+  await using db = await testDatabase();
+  const { config } = runOn(db.pool, await newThread(db.pool));
+  const nasty = "nul \0 and half a pair \ud83d";
+  const graph = saying(nasty);
+
+  await graph.invoke({}, { ...config, metadata: { note: nasty, [nasty]: 1 } });
+
+  const state = await graph.getState(config);
+  expect(state.values).toEqual({ said: [nasty] });
+  expect(state.metadata).toMatchObject({ note: "nul  and half a pair \ufffd" });
+});
+
+test("stored metadata names the run in all namespaces, and holds no internal key", async () => {
+  await using db = await testDatabase();
+  const owner = await newThread(db.pool);
+  const { config, runId } = runOn(db.pool, owner);
+
+  await nested(asking("?")).invoke({}, { ...config, metadata: { mine: true, __secret: 1 } });
+
+  const { rows } = await db.pool.query<{ checkpoint_ns: string; metadata: Record<string, unknown> }>(
+    "select checkpoint_ns, metadata from checkpoints where thread_id = $1",
+    [owner.thread_id],
+  );
+  expect(new Set(rows.map(({ checkpoint_ns }) => checkpoint_ns)).size).toBe(2);
+  for (const { metadata: stored } of rows) {
+    expect(stored).toMatchObject({ run_id: runId, thread_id: owner.thread_id, mine: true });
+    expect(Object.keys(stored).filter((key) => key.startsWith("__"))).toEqual([]);
+  }
+});
+
+test("a run that starts again with the same input goes on, and does not take its input twice", async () => {
+  await using db = await testDatabase();
+  const { config } = runOn(db.pool, await newThread(db.pool));
+  const graph = saying("in", "a", "b");
+  await expect(graph.invoke({ said: ["in"] }, { ...config, recursionLimit: 1 })).rejects.toThrow(/recursion/i);
+
+  await graph.invoke({ said: ["in"] }, config);
+
+  expect((await graph.getState(config)).values).toEqual({ said: ["in", "a", "b"] });
+});
+
+/** An id as a clock five seconds ahead would have made it. */
+function aheadOf(id: string): string {
+  const [high = "", mid = ""] = id.split("-");
+  const later = BigInt(`0x${high}${mid}`) + BigInt(Math.round(5e7 / 4096));
+  const hex = later.toString(16).padStart(12, "0");
+  return `${hex.slice(0, 8)}-${hex.slice(8)}${id.slice(13)}`;
+}

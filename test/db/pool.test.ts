@@ -1,0 +1,74 @@
+import { expect, test, vi } from "vitest";
+import { readDatabaseIdentity } from "../../db/database-identity.ts";
+import { createPool, transaction } from "../../db/pool.ts";
+import { silent, testDatabase, testServer } from "../support/database.ts";
+
+test("a transaction that throws leaves nothing behind and gives its connection back", async () => {
+  await using db = await testDatabase({ max: 1 });
+  await db.pool.query("create table things (id integer)");
+  const failing = transaction(db.pool, async (tx) => {
+    await tx.query("insert into things values (1)");
+    throw new Error("changed my mind");
+  });
+  await expect(failing).rejects.toThrow("changed my mind");
+  await transaction(db.pool, (tx) => tx.query("insert into things values (2)"));
+  expect((await db.pool.query("select id from things")).rows).toEqual([{ id: 2 }]);
+});
+
+test("a connection that is lost in a transaction is thrown away, and the process lives", async () => {
+  await using db = await testDatabase({ max: 1 });
+  const lost = transaction(db.pool, (tx) => tx.query("select pg_terminate_backend(pg_backend_pid())"));
+  await expect(lost).rejects.toThrow();
+  expect((await db.pool.query("select 1 as one")).rows).toEqual([{ one: 1 }]);
+});
+
+test("who gets no connection in time is refused", async () => {
+  await using db = await testDatabase();
+  const pool = createPool({ ...db.connection, max: 1, name: "exhausted", log: silent });
+  const held = await pool.connect();
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  const waiting = Promise.allSettled([pool.query("select 1"), pool.connect()]);
+  vi.advanceTimersByTime(10_000);
+  vi.useRealTimers();
+  const [query, client] = await waiting;
+  held.release();
+  await pool.end();
+  expect(query).toMatchObject({ status: "rejected", reason: { code: "database_unavailable" } });
+  expect(client).toMatchObject({ status: "rejected", reason: { code: "database_unavailable" } });
+});
+
+test("the time-outs reach the server", async () => {
+  await using db = await testDatabase();
+  const { rows } = await db.pool.query(
+    "select current_setting('statement_timeout') as statement, current_setting('idle_in_transaction_session_timeout') as idle",
+  );
+  expect(rows).toEqual([{ statement: "1min", idle: "1min" }]);
+});
+
+test("where a database is can be sent to a thread", async () => {
+  await using db = await testDatabase();
+  expect(structuredClone(db.connection)).toEqual(db.connection);
+});
+
+test("an int8 comes back as text, since a number could not hold it", async () => {
+  await using db = await testDatabase();
+  const { rows } = await db.pool.query("select 9007199254740993::int8 as n");
+  expect(rows).toEqual([{ n: "9007199254740993" }]);
+});
+
+test("a restart leaves the identity of a database as it was, and another database has another", async () => {
+  await using db = await testDatabase();
+  await using server = await testServer();
+  const identify = async (): Promise<unknown> => {
+    const pool = createPool({ ...server.connection, max: 1, name: "identify", log: silent });
+    try {
+      return await readDatabaseIdentity(pool);
+    } finally {
+      await pool.end();
+    }
+  };
+  const before = await identify();
+  await server.restart();
+  expect(await identify()).toEqual(before);
+  expect(await readDatabaseIdentity(db.pool)).not.toEqual(before);
+});

@@ -1,0 +1,246 @@
+/** Attacks on the wasm executor: J01 to J27 of docs/sandbox.md, as far as an engine without host objects has them. */
+import { readFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { defaultPolicy, type RunResult, type RunStatus, type Session } from "../../tools/sandbox/types.ts";
+import { createWasmExecutor } from "../../tools/sandbox/wasm/executor.ts";
+import { guestPids } from "./children.ts";
+
+const executor = createWasmExecutor();
+const nowhere = { threadId: "00000000-0000-4000-8000-000000000000", root: "/nowhere" };
+let session: Session;
+
+beforeAll(async () => {
+  process.env["PAWL_TEST_SECRET"] = "hunter2";
+  session = await executor.open(nowhere, { ...defaultPolicy, outputBytes: 10_000 });
+});
+
+afterAll(async () => {
+  await executor.close();
+  delete process.env["PAWL_TEST_SECRET"];
+  expect(guestPids(), "no guest outlives its executor").toEqual([]);
+});
+
+const run = (code: string, timeoutMs = 5_000): Promise<RunResult> => session.run({ language: "js", code, timeoutMs });
+
+describe("what code can do", () => {
+  test.each([
+    ["the value of the last expression", "const a = 2; a * 21", 42],
+    [
+      "an object",
+      "({ list: [1, 'two', null], nested: { deep: true } })",
+      { list: [1, "two", null], nested: { deep: true } },
+    ],
+    ["top-level await", "await Promise.resolve('later')", "later"],
+    ["a promise as the last expression", "async function main() { return 7 } main()", 7],
+    ["a big integer, as text", "10n ** 30n", "1000000000000000000000000000000"],
+  ])("%s is the result", async (_name, code, value) => {
+    expect(await run(code)).toMatchObject({ status: "ok", value, exitCode: 0, isolation: "wasm", truncated: false });
+  });
+
+  test("a program without a value has no result", async () => {
+    const result = await run("let x = 1;");
+    expect(result.status).toBe("ok");
+    expect(result).not.toHaveProperty("value");
+  });
+
+  test("console output is captured in order, errors and objects among it", async () => {
+    const result = await run(
+      "console.log('a', 1, { b: [2n] }); console.error(new TypeError('no')); console.log(undefined)",
+    );
+    expect(result.stdout).toMatch(/^a 1 \{"b":\["2"\]\}\nTypeError: no\n[^]*undefined\n$/);
+  });
+
+  test("an error names its message and line, and keeps what was printed before", async () => {
+    const result = await run("console.log('before');\nthrow new RangeError('too far');");
+    expect(result).toMatchObject({ status: "error", exitCode: 1, stdout: "before\n" });
+    expect(result.stderr).toMatch(/^RangeError: too far\n.*code\.js:2/);
+    expect(result.output).toBe(`before\n${result.stderr}`);
+  });
+
+  test.each([
+    ["a syntax error", "let let = (", /SyntaxError/],
+    ["waiting for nothing", "await new Promise(() => {})", /never happens/],
+    ["a cycle", "const a = {}; a.a = a; a", /circular/],
+    ["a value without a JSON form inside a getter", "({ get x() { throw new Error('gotcha') } })", /gotcha/],
+  ])("%s is an error that says so", async (_name, code, message) => {
+    const result = await run(code);
+    expect(result.status).toBe("error");
+    expect(result.stderr).toMatch(message);
+  });
+
+  test("nothing is carried from one call to the next", async () => {
+    await run("globalThis.left = 'behind'; Array.prototype.planted = 1; 1");
+    expect((await run("[typeof left, [].planted === undefined]")).value).toEqual(["undefined", true]);
+  });
+});
+
+/** Code that yields true when the attack failed. */
+const escapes: readonly (readonly [string, string])[] = [
+  [
+    "J01 environment",
+    "typeof process === 'undefined' && !JSON.stringify(Object.getOwnPropertyNames(globalThis)).includes('env')",
+  ],
+  ["J02 require", "typeof require === 'undefined' && typeof module === 'undefined'"],
+  [
+    "J03 this.constructor.constructor",
+    "(() => { try { return !this.constructor.constructor('return process')() } catch { return true } })()",
+  ],
+  [
+    "J04 a host function's constructor",
+    "(() => { try { return !console.log.constructor('return process')() } catch { return true } })()",
+  ],
+  [
+    "J05 a host error's constructor",
+    "(() => { try { null.x } catch (e) { try { return !e.constructor.constructor('return process')() } catch { return true } } })()",
+  ],
+  ["J13 network", "['fetch', 'XMLHttpRequest', 'WebSocket', 'Deno', 'Bun'].every((name) => !(name in globalThis))"],
+  ["J15 WebAssembly", "typeof WebAssembly === 'undefined'"],
+  [
+    "J19 Atomics.wait",
+    "(() => { try { Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0); return false } catch { return true } })()",
+  ],
+  ["J20 process.exit", "(() => { try { process.exit(0) } catch { return true } })()"],
+  [
+    "J24 dynamic import",
+    "(await Promise.allSettled(['fs', 'node:fs', '/etc/passwd', './vm.ts'].map((m) => import(m)))).every((r) => r.status === 'rejected')",
+  ],
+  [
+    "J25 timers",
+    "['setTimeout', 'setInterval', 'setImmediate', 'queueMicrotask'].every((name) => typeof globalThis[name] !== 'function' || name === 'queueMicrotask')",
+  ],
+];
+
+test.each(escapes)("%s finds nothing", async (_name, code) => {
+  expect(await run(code)).toMatchObject({ status: "ok", value: true });
+});
+
+/** Code that must be stopped: how it may end, and within which limits. */
+const bombs: readonly (readonly [string, string, RunStatus[]])[] = [
+  ["J07 endless loop", "for (;;);", ["timeout"]],
+  [
+    "J07b endless loop that catches everything",
+    "for (;;) { try { for (;;); } catch {} finally { continue; } }",
+    ["timeout"],
+  ],
+  ["J08 regular expression", "/^(a+)+$/.test('a'.repeat(40) + 'b')", ["timeout"]],
+  ["J09 array", "const a = []; for (;;) a.push(new Array(1e5).fill(1));", ["oom"]],
+  [
+    "J09b array that catches",
+    "const a = []; for (;;) { try { a.push(new Array(1e5).fill(1)); } catch {} }",
+    ["timeout", "oom"],
+  ],
+  ["J10 string doubling", "let s = 'x'; for (;;) s += s;", ["oom", "error"]],
+  ["J11 recursion", "(function f() { f(); })()", ["error"]],
+  ["J12 microtask loop", "function f() { Promise.resolve().then(f); } f(); 1", ["timeout"]],
+  ["J12b async loop", "for (;;) await 0;", ["timeout"]],
+  ["J14 endless console.log", "for (;;) console.log('x'.repeat(1000));", ["output_limit"]],
+  ["J14b one huge console.log", "console.log('x'.repeat(20_000_000));", ["output_limit"]],
+  ["J16 big integer", "let x = 3n; for (;;) x = x * x;", ["timeout", "oom", "error"]],
+  ["J16b one native operation", "3n ** 30_000_000n", ["timeout", "oom", "error"]],
+  ["J17 4 GB buffer", "new ArrayBuffer(4 * 1024 ** 3)", ["error", "oom"]],
+  ["J18 native sort", "new Uint8Array(5e6).fill(1).sort((a, b) => { for (;;); })", ["timeout"]],
+  ["J21 getter loop in the result", "({ get x() { for (;;); } })", ["timeout"]],
+  ["J21b toJSON loop", "({ toJSON() { for (;;); } })", ["timeout"]],
+  ["J21c thenable loop", "({ then() { for (;;); } })", ["timeout"]],
+  ["J22 getter loop in a thrown error", "throw { get message() { for (;;); } }", ["timeout"]],
+  [
+    "J22b toString loop in a printed value",
+    "console.log({ toJSON() { throw 1 }, toString() { for (;;); } })",
+    ["timeout"],
+  ],
+  ["J26 huge result", "'x'.repeat(1_000_000)", ["output_limit"]],
+  ["J27 deep result", "let v = 1; for (let i = 0; i < 1000; i++) v = [v]; v", ["error"]],
+  ["J27b deeper result", "let v = 1; for (let i = 0; i < 1e5; i++) v = [v]; v", ["error", "timeout"]],
+];
+
+test.each(bombs)("%s is stopped within its limits", async (_name, code, statuses) => {
+  const result = await run(code, 400);
+  expect(statuses).toContain(result.status);
+  expect(result.durationMs).toBeLessThan(4_000);
+  expect(result).not.toHaveProperty("value");
+  expect(Buffer.byteLength(result.output)).toBeLessThan(25_000);
+});
+
+test("J06 a result cannot bring keys that reach a prototype", async () => {
+  const result = await run(
+    `JSON.parse('{"__proto__": {"admin": true}, "constructor": {"prototype": {"admin": true}}, "safe": 1}')`,
+  );
+  expect(result.value).toEqual({ safe: 1 });
+  expect(Object.keys(result.value as object)).toEqual(["safe"]);
+  expect(({} as Record<string, unknown>)["admin"]).toBeUndefined();
+});
+
+test("code that replaces every intrinsic fools only itself", async () => {
+  const result = await run(
+    `
+    JSON.stringify = () => { throw 1 }; Promise.prototype.then = () => { for (;;); }; String.prototype.slice = null;
+    Object.defineProperty(Object.prototype, "status", { get() { for (;;); }, set() { for (;;); } });
+    globalThis.report = globalThis.write = 1; ({ fine: true })`,
+    1_000,
+  );
+  expect(["ok", "timeout", "error"]).toContain(result.status);
+  if (result.status === "ok") expect(result.value).toEqual({ fine: true });
+  expect(result.durationMs).toBeLessThan(4_000);
+});
+
+test("what a guest prints is stripped of everything that a terminal would obey", async () => {
+  const result = await run(
+    String.raw`console.log("\x1b[31mred\x1b[0m \x1b]0;title\x07\u202egnp.exe\u0000\x9b2J\rback\u200b\u2066")`,
+  );
+  expect(result.stdout).toBe("red gnp.exeback\n");
+});
+
+test("long output keeps its beginning and its end, and says how much is missing", async () => {
+  const result = await run(
+    "console.log('first'); for (let i = 0; i < 500; i++) console.log('x'.repeat(60)); console.log('last')",
+  );
+  expect(result).toMatchObject({ status: "ok", truncated: true });
+  expect(result.stdout).toMatch(/^first\n[^]*\n\.\.\. \[\d+ bytes dropped\]\n[^]*last\n$/);
+  expect(result.bytesDropped).toBeGreaterThan(20_000);
+});
+
+test("a cancelled run dies within a second, even in a loop that no interrupt reaches", async () => {
+  const cancel = new AbortController();
+  const running = session.run({ language: "js", code: "3n ** 300_000_000n; for (;;);", signal: cancel.signal });
+  setTimeout(() => cancel.abort(), 300);
+  const started = performance.now();
+  expect((await running).status).toBe("killed");
+  expect(performance.now() - started).toBeLessThan(1_300);
+});
+
+test("a run that was cancelled before it began does not begin", async () => {
+  const result = await session.run({ language: "js", code: "1", signal: AbortSignal.abort() });
+  expect(result).toMatchObject({ status: "killed", exitCode: null });
+});
+
+test("a guest process has no environment, no files, no root, and the limits of its policy", async () => {
+  await run("1"); // so that the pool holds idle guests
+  await expect.poll(() => guestPids().length).toBeGreaterThan(0);
+  // `exec` and the drop of root come a moment after the start.
+  const read = (file: string): string => readFileSync(`/proc/${guestPids()[0]}/${file}`, "utf8");
+  await expect.poll(() => read("status")).toMatch(/^Uid:\t(?!0\b)\d+/m);
+  expect(read("environ")).toBe("");
+  expect(read("limits")).toMatch(/Max file size\s+0 /);
+  expect(read("limits")).toMatch(/Max cpu time\s+12 /);
+  expect(read("limits")).toMatch(/Max data size\s+939524096 /);
+});
+
+test("other languages, network and environment are refused, not ignored", async () => {
+  expect(await session.run({ language: "python", code: "1" })).toMatchObject({ status: "denied" });
+  const open = (policy: object) => executor.open(nowhere, { ...defaultPolicy, ...policy });
+  await expect(open({ network: { allow: ["example.com"] } })).rejects.toMatchObject({ code: "sandbox_denied" });
+  await expect(open({ env: { TOKEN: "x" } })).rejects.toMatchObject({ code: "sandbox_denied" });
+});
+
+test("the self-test passes here, and calls in parallel do not mix", async () => {
+  expect(await executor.probe()).toEqual({ available: true, languages: ["js"] });
+  const results = await Promise.all([1, 2, 3, 4].map((n) => run(`console.log(${n}); ${n}`)));
+  expect(results.map(({ value, stdout }) => [value, stdout])).toEqual([1, 2, 3, 4].map((n) => [n, `${n}\n`]));
+});
+
+test("a closed executor runs nothing", async () => {
+  const closed = createWasmExecutor();
+  const late = await closed.open(nowhere, defaultPolicy);
+  await closed.close();
+  expect(await late.run({ language: "js", code: "1" })).toMatchObject({ status: "denied" });
+});

@@ -1,0 +1,59 @@
+/**
+ * Guest processes started ahead, because starting one takes fifty times as long as evaluating in it. Each is used
+ * once and never goes back: a process must not carry anything from one thread to another.
+ */
+import { GuestChild, type GuestLimits } from "./child.ts";
+
+/** How many wait, at about 60 MB each. */
+const idleTarget = 2;
+
+export class GuestPool {
+  readonly #limits: GuestLimits;
+  readonly #idle: GuestChild[] = [];
+  readonly #live = new Set<GuestChild>();
+  #closed = false;
+
+  constructor(limits: GuestLimits) {
+    this.#limits = limits;
+  }
+
+  /**
+   * Hands a fresh guest to `use` and ends it afterwards. Rejects when none can be started. The next guest starts
+   * after the call, not during it: on a small machine it would take the CPU that the call is waiting for.
+   */
+  async withGuest<T>(use: (guest: GuestChild) => Promise<T>): Promise<T> {
+    if (this.#closed) throw new Error("The sandbox is closed");
+    const guest = this.#idle.shift() ?? this.#start();
+    try {
+      return await use(guest);
+    } finally {
+      // Not awaited: the caller has its answer, and SIGKILL needs no help.
+      void this.#replace(guest);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.all([...this.#live].map((guest) => guest.kill()));
+  }
+
+  #start(): GuestChild {
+    const guest = new GuestChild(this.#limits);
+    this.#live.add(guest);
+    return guest;
+  }
+
+  async #replace(guest: GuestChild): Promise<void> {
+    await guest.kill();
+    this.#live.delete(guest);
+    this.#refill();
+  }
+
+  #refill(): void {
+    while (!this.#closed && this.#idle.length < idleTarget) {
+      const guest = this.#start();
+      guest.rest();
+      this.#idle.push(guest);
+    }
+  }
+}

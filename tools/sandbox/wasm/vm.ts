@@ -1,0 +1,105 @@
+/**
+ * Evaluates a guest's code in one QuickJS VM, once. Runs in the guest process only. The value of the last expression
+ * is the result, top-level `await` works, and there are no timers, no modules, no network and no files.
+ */
+import { EvalFlags, type JSValueHandle, QuickJS } from "quickjs-wasi";
+import { Capture } from "../output.ts";
+import { prelude } from "./prelude.ts";
+import type { Evaluation, EvaluationStatus, GuestRequest } from "./protocol.ts";
+
+/** What the library's WASM stack of 1 MB can bear, with room for its own frames. */
+const stackBytes = 256 * 1_024;
+
+export interface GuestVm {
+  evaluate(request: GuestRequest): Evaluation;
+}
+
+export async function createVm(wasm: object, memoryMb: number): Promise<GuestVm> {
+  let interrupt = (): boolean => false;
+  const vm = await QuickJS.create({
+    wasm,
+    memoryLimit: memoryMb * 1_024 * 1_024,
+    maxStackSize: stackBytes,
+    interruptHandler: () => interrupt(),
+    timezoneOffset: 0,
+    // The engine's own messages would end up between our frames.
+    wasi: () => ({ fd_write: () => 0 }),
+  });
+  return {
+    evaluate(request) {
+      const evaluator = new Evaluator(vm, request);
+      interrupt = () => evaluator.mustStop();
+      return evaluator.run();
+    },
+  };
+}
+
+class Evaluator {
+  readonly #vm: QuickJS;
+  readonly #request: GuestRequest;
+  readonly #deadline: number;
+  readonly #console: Capture;
+  #stopped: EvaluationStatus | undefined;
+  #outcome: Pick<Evaluation, "status" | "json" | "error"> | undefined;
+
+  constructor(vm: QuickJS, request: GuestRequest) {
+    this.#vm = vm;
+    this.#request = request;
+    this.#deadline = performance.now() + request.timeoutMs;
+    this.#console = new Capture(request.outputBytes);
+  }
+
+  /** Asked by the engine every few thousand operations. Its exception cannot be caught by the guest. */
+  mustStop(): boolean {
+    if (!this.#stopped && performance.now() > this.#deadline) this.#stopped = "timeout";
+    return this.#stopped !== undefined;
+  }
+
+  run(): Evaluation {
+    try {
+      this.#execute();
+    } catch (thrown) {
+      this.#outcome ??= failed(thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : "Error");
+    }
+    const outcome = this.#stopped ? { status: this.#stopped } : (this.#outcome ?? waiting);
+    return { ...outcome, console: this.#console.text(), bytesDropped: this.#console.bytesDropped };
+  }
+
+  #execute(): void {
+    const vm = this.#vm;
+    const write = vm.newFunction("write", (line) => this.#write(line));
+    const report = vm.newFunction("report", (kind, text) => this.#report(kind, text));
+    const finish = vm.callFunction(vm.evalCode(prelude, "prelude.js"), vm.undefined, write, report);
+    const evaluation = vm.evalCode(this.#request.code, "code.js", EvalFlags.ASYNC);
+    vm.callFunction(finish, vm.undefined, evaluation);
+    vm.executePendingJobs();
+  }
+
+  #write(line: JSValueHandle | undefined): JSValueHandle {
+    if (line?.isString) this.#console.write(Buffer.from(line.toString()));
+    if (this.#console.total > 10 * this.#request.outputBytes) this.#stopped ??= "output_limit";
+    return this.#vm.undefined;
+  }
+
+  #report(kind: JSValueHandle | undefined, text: JSValueHandle | undefined): JSValueHandle {
+    const said = text?.toString() ?? "";
+    if (kind?.toString() === "error") this.#outcome = failed(said);
+    else if (Buffer.byteLength(said) > this.#request.resultBytes) {
+      this.#outcome = { status: "output_limit", error: `The result is larger than ${this.#request.resultBytes} bytes` };
+    } else this.#outcome = { status: "ok", ...(said && { json: said }) };
+    return this.#vm.undefined;
+  }
+}
+
+const waiting = {
+  status: "error",
+  error: "The code waits for something that never happens: there are no timers and there is no network",
+} as const;
+
+/** The engine says "out of memory" in its own words; a guest that says so too only fools itself. */
+function failed(error: string): { status: EvaluationStatus; error: string } {
+  return {
+    status: /^(?:Error: Job execution error: )?InternalError: out of memory/.test(error) ? "oom" : "error",
+    error,
+  };
+}

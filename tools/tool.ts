@@ -1,0 +1,90 @@
+/**
+ * What a tool is: an input schema, what it does to the world, its limits. `effect` decides how a repetition after a
+ * crash is handled, so it states the worst that the tool can do.
+ */
+import { z } from "zod";
+import type { Config } from "../lib/config.ts";
+import type { HostPorts } from "../lib/host.ts";
+
+/** `none`: it may run again. `idempotent`: repeating it with the same key changes nothing. `irreversible`: never twice. */
+export type EffectKind = "none" | "idempotent" | "irreversible";
+
+export interface ToolContext {
+  readonly threadId: string;
+  readonly toolCallId: string;
+  /** Aborted at the tool's time-out, when the run is cancelled, and when its worker lost the run. */
+  readonly signal: AbortSignal;
+  readonly host: HostPorts;
+  readonly config: Config;
+  /** The same for every attempt at this call with these arguments. */
+  readonly idempotencyKey: string;
+}
+
+export interface Tool<Input extends z.ZodType = z.ZodType> {
+  readonly name: string;
+  /** Read by the model: what it does, and what it does not do. */
+  readonly description: string;
+  readonly input: Input;
+  readonly effect: EffectKind;
+  /** Whether a person has to agree before each call. */
+  readonly needsApproval: boolean;
+  readonly timeoutMs: number;
+  /** Returns JSON. Throws `ToolFailure` for a failure whose text the model may read. */
+  run(input: z.output<Input>, context: ToolContext): Promise<unknown>;
+}
+
+/** Ten seconds unless the tool says otherwise (the tool executor's default). */
+const defaultTimeoutMs = 10_000;
+
+type ToolDefinition<Input extends z.ZodType> = Omit<Tool<Input>, "needsApproval" | "timeoutMs"> &
+  Partial<Pick<Tool<Input>, "needsApproval" | "timeoutMs">>;
+
+export function defineTool<Input extends z.ZodType>(definition: ToolDefinition<Input>): Tool<Input> {
+  return Object.freeze({ needsApproval: false, timeoutMs: defaultTimeoutMs, ...definition });
+}
+
+export type ToolErrorCode =
+  | "TIMEOUT"
+  | "INVALID_ARGS"
+  | "INTERNAL"
+  | "MAX_RETRIES"
+  /** A rule of this installation forbids it; the same call will fail again. */
+  | "DENIED"
+  /** The tool could not do it, and did nothing. */
+  | "FAILED"
+  /** An earlier attempt was sent and nobody knows how it ended. A person has to look. */
+  | "EFFECT_UNKNOWN";
+
+/** A failure that the tool foresaw: nothing happened in the world, and the message is fit for a model and a user. */
+export class ToolFailure extends Error {
+  override readonly name = "ToolFailure";
+  readonly code: "DENIED" | "FAILED";
+  /** Whether the same call may succeed a moment later. */
+  readonly transient: boolean;
+
+  constructor(code: "DENIED" | "FAILED", message: string, { transient = false }: { transient?: boolean } = {}) {
+    super(message);
+    this.code = code;
+    this.transient = transient;
+  }
+}
+
+/** A tool as OpenAI-compatible endpoints, and LangChain's `bindTools`, take it. */
+export interface ToolSchema {
+  readonly type: "function";
+  readonly function: {
+    readonly name: string;
+    readonly description: string;
+    readonly parameters: Record<string, unknown>;
+  };
+}
+
+/** Sorted by name: the order is part of the prompt, and a model server reuses only a prefix that is the same. */
+export function toolSchemas(tools: readonly Tool[]): ToolSchema[] {
+  return tools
+    .toSorted((a, b) => (a.name < b.name ? -1 : 1))
+    .map(({ name, description, input }) => {
+      const { $schema: _, ...parameters } = z.toJSONSchema(input, { io: "input" });
+      return { type: "function", function: { name, description, parameters } };
+    });
+}
