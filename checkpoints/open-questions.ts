@@ -28,8 +28,6 @@ export interface PendingQuestion {
   readonly value: unknown;
   /** JSON Schema of the answer, if the graph gave one. */
   readonly response_schema?: unknown;
-  /** The task asks several questions under one id, so that nobody can say which one an answer would go to. */
-  readonly ambiguous: boolean;
 }
 
 /** The library's id for the first question of a task, and another digest for each later one. */
@@ -90,7 +88,7 @@ export function fold(tasks: Tasks, taskId: string, writes: readonly PendingWrite
 }
 
 /**
- * What is open in the graph of namespace `base` and in those below it, oldest task first.
+ * What is open in the graph of namespace `base` and in those below it, in a stable order.
  *
  * An interrupt of a subgraph is recorded once more by each task above it, under the same id. The one that asks is the
  * deepest. A function called with `task()` shares a namespace with its node, where nothing tells the two apart:
@@ -102,29 +100,35 @@ export function openQuestions(tasks: ReadonlyMap<string, Tasks>, base = ""): Pen
       task.finished ? [] : task.interrupts.map((interrupt) => ({ ns, taskId, task, interrupt })),
     ),
   );
-  return [...Map.groupBy(asked, ({ interrupt }) => interrupt.id)].flatMap(([id, holders]) => {
-    const depth = Math.max(...holders.map(({ ns }) => depthOf(ns)));
-    const askers = holders.filter(({ ns }) => depthOf(ns) === depth);
-    const [first] = askers;
-    const above = first && pathTo(first.ns, id, { tasks, base });
-    if (!first || !above) return [];
-    if (askers.some(({ task, interrupt }) => task.answers > (interrupt.ordinal ?? task.answers))) return [];
-    const path = [...above, ...new Set(askers.map(({ taskId }) => taskId))];
-    const ordinal = askers.reduce((sum, { task }) => sum + task.answers, 0);
-    return [
-      {
-        interrupt_id: publicInterruptId(id, ordinal),
-        task_interrupt_id: id,
-        ordinal,
-        task_id: path[0] ?? first.taskId,
-        path,
-        ns: first.ns,
-        value: first.interrupt.value,
-        ...(first.interrupt.response_schema !== undefined && { response_schema: first.interrupt.response_schema }),
-        ambiguous: askers.length > path.length - above.length,
-      },
-    ];
-  });
+  return [...Map.groupBy(asked, ({ interrupt }) => interrupt.id).values()]
+    .flatMap((holders): PendingQuestion[] => {
+      const depth = Math.max(...holders.map(({ ns }) => depthOf(ns)));
+      const askers = holders.filter(({ ns }) => depthOf(ns) === depth).toSorted((a, b) => compare(a.taskId, b.taskId));
+      const [first] = askers;
+      const above = first && pathTo(first.ns, first.interrupt.id, { tasks, base });
+      if (!first || !above) return [];
+      if (askers.some(({ task, interrupt }) => task.answers > (interrupt.ordinal ?? task.answers))) return [];
+      const { id, value, response_schema } = first.interrupt;
+      const path = [...above, ...askers.map(({ taskId }) => taskId)];
+      const ordinal = askers.reduce((sum, { task }) => sum + task.answers, 0);
+      return [
+        {
+          interrupt_id: publicInterruptId(id, ordinal),
+          task_interrupt_id: id,
+          ordinal,
+          task_id: path[0] ?? first.taskId,
+          path,
+          ns: first.ns,
+          value,
+          ...(response_schema !== undefined && { response_schema }),
+        },
+      ];
+    })
+    .toSorted((a, b) => compare(a.path.join(), b.path.join()));
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 /** The tasks that lead from `base` down to namespace `ns`; undefined when one of them does not wait any more. */

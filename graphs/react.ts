@@ -1,7 +1,8 @@
 /**
  * The ReAct agent: the model thinks, tools act, until the model answers. Risky calls wait for a person in between.
  *
- *     START -> model -> review (one task a call, again until decided) -> tools (one task a call) -> model -> ... -> END
+ *     START -> model -> review (a task a call) -> reviewed -> tools (a task a call) -> model -> ... -> END
+ *                       ^---------- undecided ---------'
  *
  * Compiled without a checkpointer: the host sets it, so this file runs under `langgraphjs dev`, Studio and Pawl.
  */
@@ -54,7 +55,7 @@ const State = new StateSchema({ messages: Messages, reviews: Reviews });
 /** What clients send and get: nobody can hand in an approval with the input. */
 const Conversation = new StateSchema({ messages: Messages });
 
-/** Twice what the highest turn limit needs (a turn is two steps, a review one more): the budget ends a run, not this. */
+/** Twice what the highest turn limit needs (25 turns of two steps; a question starts the count anew). */
 const RECURSION_LIMIT = 100;
 
 export function reactAgent(offered: readonly Tool[]) {
@@ -70,16 +71,21 @@ export function reactAgent(offered: readonly Tool[]) {
     const asked = settingsOf(config).review_mode === "all_at_once" ? open : open.slice(0, 1);
     return asked.map(({ call, review: earlier }) => new Send("review", { call, earlier } satisfies ReviewTask));
   };
-  return new StateGraph(State, { input: Conversation, output: Conversation, context: AgentSettings })
-    .addNode("model", callModel(offered))
-    .addNode("review", review(offered))
-    .addNode("tools", executeToolCall(offered))
-    .addEdge(START, "model")
-    .addConditionalEdges("model", nextTasks, ["review", "tools", END])
-    .addConditionalEdges("review", nextTasks, ["review", "tools", END])
-    .addEdge("tools", "model")
-    .compile({ name: "react" })
-    .withConfig({ recursionLimit: RECURSION_LIMIT });
+  return (
+    new StateGraph(State, { input: Conversation, output: Conversation, context: AgentSettings })
+      .addNode("model", callModel(offered))
+      .addNode("review", review(offered))
+      // A branch sees what its own task wrote and not its siblings': only a step after all of them knows every decision.
+      .addNode("reviewed", () => ({}))
+      .addNode("tools", executeToolCall(offered))
+      .addEdge(START, "model")
+      .addConditionalEdges("model", nextTasks, ["review", "tools", END])
+      .addEdge("review", "reviewed")
+      .addConditionalEdges("reviewed", nextTasks, ["review", "tools", END])
+      .addEdge("tools", "model")
+      .compile({ name: "react" })
+      .withConfig({ recursionLimit: RECURSION_LIMIT })
+  );
 }
 
 function awaitsReview({ call, review: known, isRepeated: isRefused }: ToolTask, offered: readonly Tool[]): boolean {

@@ -95,3 +95,18 @@ export function config(): Config {
   current ??= readConfig(process.env);
   return current;
 }
+
+/** What only the operator may set: where the data is and who may reach it is no business of a project's file. */
+const isProtected = (name: string): boolean => name === "DATABASE_URL" || name.startsWith("PAWL_");
+
+/**
+ * Adds what a project expects in the environment and the process does not have. Comes before the first `config()`.
+ * Throws `bad_configuration` for the names that are the operator's.
+ */
+export function addToEnvironment(values: Readonly<Record<string, string>>): void {
+  const refused = Object.keys(values).filter(isProtected);
+  if (refused.length > 0) {
+    throw new PawlError("bad_configuration", `The project's env may not set ${refused.join(", ")}; set it outside`);
+  }
+  for (const [name, value] of Object.entries(values)) process.env[name] ??= value;
+}

@@ -17,7 +17,8 @@ export async function readSettledState({ graph, saver, threadId, kwargs }: Settl
   const snapshot = await graph.getState({
     configurable: { ...kwargs.config.configurable, thread_id: threadId, __pregel_checkpointer: saver },
   });
-  const questions = snapshot.next.length > 0 ? await pendingQuestions(saver, { thread_id: threadId }) : [];
+  // Not `next`: it leaves out a task that has got an answer and asks again.
+  const questions = snapshot.tasks.length > 0 ? await pendingQuestions(saver, { thread_id: threadId }) : [];
   return threadProjection(
     { values: toWire(snapshot.values), next: snapshot.next },
     questions.map((question) => ({ ...question, value: toWire(question.value) })),

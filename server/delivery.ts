@@ -13,7 +13,7 @@ type C = Context<ServerEnv>;
 
 /** Node's own request and response; absent under `app.request()`, which Hono's types do not know. */
 export function nodeOf(c: C): HttpBindings | undefined {
-  return c.env as HttpBindings | undefined;
+  return c.env;
 }
 
 /** Calls `then` once, when the whole answer has gone out or the client has. */

@@ -71,7 +71,7 @@ export function threadRoutes(threads: Threads): Hono<ServerEnv> {
     const update = await parseBody(StateUpdate, c);
     const checkpoint = await threads.updateState(principalOf(c), { threadId: threadOf(c), ...update });
     // Old clients read the config of the library, newer ones the checkpoint.
-    return c.json({ checkpoint, configurable: checkpoint, checkpoint_id: checkpoint.checkpoint_id });
+    return c.json({ checkpoint, configurable: checkpoint, checkpoint_id: checkpoint?.checkpoint_id });
   });
 
   app.patch("/threads/:thread_id/state", async (c) => {

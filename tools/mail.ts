@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { open, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { createTransport, type SendMailOptions } from "nodemailer";
+import type SMTPConnection from "nodemailer/lib/smtp-connection/index.js";
 import { ensurePrivateFolder } from "./sandbox/files.ts";
 import { ToolFailure } from "./tool.ts";
 
@@ -22,25 +23,30 @@ export interface Email {
 export interface Delivery {
   readonly message_id: string;
   readonly delivered: "smtp" | "outbox";
+  /** Recipients that the server did not take, while it took others. */
+  readonly refused?: readonly string[];
 }
 
 const connectMs = 5_000;
 
 /**
  * Throws `ToolFailure` when the server certainly did not take the message, and the library's error when nobody
- * knows: a connection that broke after the message was on its way.
+ * knows. A connection that breaks looks the same to the library before and after the message, so the server is tried
+ * first: what fails then has sent nothing.
  */
 export async function deliverBySmtp(smtpUrl: string, email: Email, signal: AbortSignal): Promise<Delivery> {
-  const transport = createTransport(smtpUrl, {});
-  Object.assign(transport.options, { connectionTimeout: connectMs, greetingTimeout: connectMs });
+  const transport = createTransport(connectionOf(smtpUrl));
   const close = (): void => transport.close();
   signal.addEventListener("abort", close, { once: true });
   try {
+    await transport.verify().catch(() => {
+      throw new ToolFailure("FAILED", "The mail server cannot be reached");
+    });
     signal.throwIfAborted();
-    const { messageId } = await transport.sendMail(messageOf(email));
-    return { message_id: messageId, delivered: "smtp" };
+    const { messageId, rejected } = await transport.sendMail(messageOf(email));
+    return { message_id: messageId, delivered: "smtp", ...(rejected.length > 0 && { refused: rejected }) };
   } catch (error) {
-    throw wasRefused(error) ? new ToolFailure("FAILED", "The mail server did not take the message") : error;
+    throw isRefusal(error) ? new ToolFailure("FAILED", "The mail server did not take the message") : error;
   } finally {
     signal.removeEventListener("abort", close);
     transport.close();
@@ -60,6 +66,19 @@ export async function deliverToOutbox(dataDir: string, email: Email): Promise<De
   return delivery;
 }
 
+function connectionOf(smtpUrl: string): SMTPConnection.Options {
+  const { protocol, hostname, port, username, password } = new URL(smtpUrl);
+  const secure = protocol === "smtps:";
+  return {
+    host: hostname,
+    port: Number(port) || (secure ? 465 : 587),
+    secure,
+    connectionTimeout: connectMs,
+    greetingTimeout: connectMs,
+    ...(username && { auth: { user: decodeURIComponent(username), pass: decodeURIComponent(password) } }),
+  };
+}
+
 function messageOf({ from, to, subject, text, date, key }: Email): SendMailOptions {
   const domain = from.slice(from.lastIndexOf("@") + 1).replace(/>.*$/, "") || "localhost";
   return {
@@ -75,11 +94,9 @@ function messageOf({ from, to, subject, text, date, key }: Email): SendMailOptio
   };
 }
 
-/** Before the message was on its way, or by a definite answer of the server. */
-function wasRefused(error: unknown): boolean {
-  const { code, responseCode } = error as { code?: string; responseCode?: number };
-  const before = ["EDNS", "EAUTH", "ENOAUTH", "EENVELOPE", "ETLS", "ECONNREFUSED"];
-  return (code !== undefined && before.includes(code)) || (responseCode !== undefined && responseCode >= 400);
+/** A definite answer of the server: 4xx or 5xx. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof Error && "responseCode" in error && Number(error.responseCode) >= 400;
 }
 
 const digestOf = (key: string): string => createHash("sha256").update(key).digest("hex").slice(0, 32);

@@ -28,9 +28,8 @@ export function failed(output: string): boolean {
 export function resultOf(output: string): string {
   const wrapped = objectIn(output);
   const result = wrapped?.result ?? wrapped?.message ?? output;
-  if (typeof result !== "object" || result === null) return String(result);
-  const { value, text, local, error } = result as Record<string, unknown>;
-  const telling = error ?? value ?? text ?? local ?? result;
+  const { value, text, local, error, entries } = Object(result) as Record<string, unknown>;
+  const telling = error ?? value ?? text ?? local ?? namesOf(entries) ?? result;
   return typeof telling === "string" ? telling : JSON.stringify(telling);
 }
 
@@ -60,6 +59,12 @@ function sentenceOf({ name, args, output }: Done): string {
     default:
       return `${name} says: ${result}`;
   }
+}
+
+/** What a listing of files says. */
+function namesOf(entries: unknown): string | undefined {
+  if (!Array.isArray(entries)) return undefined;
+  return entries.map((entry: { path?: unknown }) => String(entry.path)).join(", ") || "none";
 }
 
 function isFailure(status: unknown): boolean {

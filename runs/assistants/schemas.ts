@@ -63,5 +63,5 @@ function channelsSchema(channels: Readonly<Record<string, unknown>> | undefined)
 /** A channel is declared as itself or as a function that makes it. */
 function holdsMessages(declared: unknown): boolean {
   const channel = typeof declared === "function" ? (declared as () => BaseChannel)() : declared;
-  return (channel as { reducer?: unknown } | null)?.reducer === messagesStateReducer;
+  return (channel as { operator?: unknown } | null)?.operator === messagesStateReducer;
 }

@@ -49,9 +49,11 @@ export function threadState(snapshot: StateSnapshot, questions: readonly Pending
       result: toWire(task.result) ?? null,
     };
   });
+  // The library's own list leaves out a task that has got an answer and asks again.
+  const waiting = tasks.filter(({ name, interrupts }) => interrupts.length > 0 && !snapshot.next.includes(name));
   return {
     values: toWire(snapshot.values),
-    next: snapshot.next,
+    next: [...snapshot.next, ...waiting.map(({ name }) => name)],
     tasks,
     metadata: snapshot.metadata ? wireMetadata(snapshot.metadata) : null,
     created_at: snapshot.createdAt ?? null,

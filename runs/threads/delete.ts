@@ -1,15 +1,12 @@
 /**
  * Deletes a thread with all that is on it. Nothing is refused: a run that is under way is over, because its owner row
- * is gone, and whatever its worker still writes lands nowhere.
+ * is gone, and whatever its worker still writes lands nowhere. Its events go later, by their age: a client may still be reading.
  */
 import { deleteThreadCheckpoints } from "../../checkpoints/thread-data.ts";
 import type { Queryable } from "../../db/pool.ts";
 import type { ThreadId } from "../../lib/ids.ts";
 import type { Principal } from "../../lib/principal.ts";
 import { threadNotFound } from "./get.ts";
-
-/** Seconds for which clients may still read the events of a run that was under way. */
-const READABLE_SECONDS = 120;
 
 /**
  * Expects a transaction. Returns the runs that were live, so that their workers can be told. Throws `thread_not_found`.
@@ -31,13 +28,6 @@ export async function deleteThread(tx: Queryable, { tenant }: Principal, threadI
   await tx.query({
     name: "delete-thread-owner",
     text: "delete from thread_owner where thread_id = $1",
-    values: [threadId],
-  });
-  await tx.query({
-    name: "expire-events-of-thread",
-    text: `
-      update thread_events set expires_at = now() + make_interval(secs => ${READABLE_SECONDS})
-       where thread_id = $1 and expires_at is null`,
     values: [threadId],
   });
   await deleteThreadCheckpoints(tx, threadId);

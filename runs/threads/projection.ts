@@ -32,5 +32,5 @@ export function threadProjection(state: ProjectedState, questions: readonly Proj
   for (const { task_id, interrupt_id, value } of questions) {
     (interrupts[task_id] ??= []).push({ id: interrupt_id, value });
   }
-  return { status: state.next.length > 0 ? "interrupted" : "idle", values: state.values, interrupts };
+  return { status: state.next.length > 0 || questions.length > 0 ? "interrupted" : "idle", values: state.values, interrupts };
 }

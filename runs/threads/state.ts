@@ -1,7 +1,8 @@
 /** Reads what a thread's checkpoints hold, as its graph understands them. */
+import type { StateSnapshot } from "@langchain/langgraph";
 import type pg from "pg";
 import { z } from "zod";
-import { pendingQuestions } from "../../checkpoints/questions.ts";
+import { type PendingQuestion, pendingQuestions } from "../../checkpoints/questions.ts";
 import { Saver } from "../../checkpoints/saver.ts";
 import { PawlError } from "../../lib/errors.ts";
 import type { ThreadId } from "../../lib/ids.ts";
@@ -47,7 +48,7 @@ export async function getState(
     const facts = { checkpoint_id: checkpoint.checkpoint_id };
     throw new PawlError("checkpoint_not_found", `Checkpoint ${checkpoint.checkpoint_id} not found`, { facts });
   }
-  return threadState(snapshot, await pendingQuestions(saver, { thread_id: threadId }));
+  return threadState(snapshot, await questionsAt(saver, threadId, snapshot));
 }
 
 /** A checkpoint's id alone, a checkpoint, or the library's config of one: clients send all three. */
@@ -76,7 +77,6 @@ export async function getHistory(
   if (!known) return [];
   const graph = await graphAt(known.graph, checkpoint?.checkpoint_ns);
   const saver = new Saver(pool);
-  const questions = await pendingQuestions(saver, { thread_id: threadId });
   const states: ThreadState[] = [];
   for await (const snapshot of graph.getStateHistory(
     configAt({ threadId, checkpoint, configurable: known.configurable }, saver),
@@ -86,7 +86,16 @@ export async function getHistory(
       ...(metadata && { filter: metadata }),
     },
   )) {
-    states.push(threadState(snapshot, questions));
+    states.push(threadState(snapshot, await questionsAt(saver, threadId, snapshot)));
   }
   return states;
+}
+
+/** The questions that are open at the snapshot's checkpoint; most have none, and then nothing is read. */
+async function questionsAt(saver: Saver, threadId: ThreadId, { tasks, config }: StateSnapshot): Promise<PendingQuestion[]> {
+  if (tasks.every((task) => task.interrupts.length === 0)) return [];
+  const { checkpoint_ns, checkpoint_id, checkpoint_map } = config.configurable ?? {};
+  // Questions are found from the outermost graph down; a subgraph's config says where that was.
+  const root: unknown = checkpoint_ns ? checkpoint_map?.[""] : checkpoint_id;
+  return pendingQuestions(saver, { thread_id: threadId, ...(typeof root === "string" && { checkpoint_id: root }) });
 }

@@ -5,6 +5,7 @@ import { isPawlError } from "../../lib/errors.ts";
 import type { ThreadId } from "../../lib/ids.ts";
 import type { Principal } from "../../lib/principal.ts";
 import type { Graphs } from "../index.ts";
+import type { CheckpointRef } from "../stream/checkpoint-ref.ts";
 import type { ThreadState } from "../stream/state.ts";
 import { copyThread } from "./copy.ts";
 import { createThread, type ThreadCreate } from "./create.ts";
@@ -21,7 +22,7 @@ import {
 } from "./search.ts";
 import { getHistory, getState, type HistoryQuery, type StateQuery } from "./state.ts";
 import type { Thread } from "./thread.ts";
-import { type Checkpoint, type StateUpdate, updateState } from "./update-state.ts";
+import { type StateUpdate, updateState } from "./update-state.ts";
 
 type On<T> = T & { readonly threadId: ThreadId };
 
@@ -44,7 +45,7 @@ export interface Threads {
   /** Newest first. Throws `graph_not_found`. */
   history(principal: Principal, query: On<HistoryQuery>): Promise<ThreadState[]>;
   /** Throws `thread_busy`, `invalid_input`, `checkpoint_not_found`, `graph_not_found`. */
-  updateState(principal: Principal, update: On<StateUpdate>): Promise<Checkpoint>;
+  updateState(principal: Principal, update: On<StateUpdate>): Promise<CheckpointRef | null>;
   /** Merges metadata into that of the newest checkpoint. Throws `thread_busy`. */
   patchState(principal: Principal, patch: On<{ metadata: Record<string, unknown> }>): Promise<void>;
 }

@@ -13,6 +13,7 @@ import type { ThreadId } from "../../lib/ids.ts";
 import type { Principal } from "../../lib/principal.ts";
 import { CheckpointRef, type Graphs } from "../index.ts";
 import { lockThread } from "../queue.ts";
+import { checkpointRef, type CheckpointRef as StoredCheckpoint } from "../stream/checkpoint-ref.ts";
 import { threadNotFound } from "./get.ts";
 import { configAt, graphAt, graphOfThread } from "./graph.ts";
 import { refreshThread } from "./refresh.ts";
@@ -28,13 +29,6 @@ export const StateUpdate = z.object({
 });
 export type StateUpdate = z.infer<typeof StateUpdate>;
 
-export interface Checkpoint {
-  readonly thread_id: string;
-  readonly checkpoint_ns: string;
-  readonly checkpoint_id: string;
-  readonly checkpoint_map: Readonly<Record<string, unknown>> | null;
-}
-
 /**
  * Returns the checkpoint that holds the edit. Throws `thread_not_found`, `thread_busy` (a run is pending or running, or
  * was claimed meanwhile), `invalid_input` (no graph has run on the thread, or the graph refuses the update),
@@ -44,7 +38,7 @@ export async function updateState(
   { pool, graphs }: { pool: pg.Pool; graphs: Graphs },
   principal: Principal,
   { threadId, ...update }: StateUpdate & { threadId: ThreadId },
-): Promise<Checkpoint> {
+): Promise<StoredCheckpoint | null> {
   const known = await graphOfThread({ db: pool, graphs }, principal, threadId);
   if (!known) throw new PawlError("invalid_input", "No graph has run on this thread, so it has no state to edit");
   const checkpoint = { ...update.checkpoint, ...(update.checkpoint_id && { checkpoint_id: update.checkpoint_id }) };
@@ -59,8 +53,7 @@ export async function updateState(
   try {
     const edited = await graph.updateState(config, update.values ?? null, update.as_node ?? undefined);
     await refreshThread(pool, owner, known);
-    const { checkpoint_ns = "", checkpoint_id, checkpoint_map = null } = edited.configurable ?? {};
-    return { thread_id: threadId, checkpoint_ns, checkpoint_id, checkpoint_map };
+    return checkpointRef(edited);
   } catch (error) {
     throw isPawlError(error, "lease_lost") ? busy(threadId) : refusedUpdate(error);
   }

@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { FencedSaver } from "../../checkpoints/fenced-saver.ts";
 import { Saver } from "../../checkpoints/saver.ts";
 import { testDatabase } from "../support/database.ts";
-import { count, newThread, nested, runOn, saying, asking } from "./support.ts";
+import { asking, count, gather, lockWaiters, nested, newThread, runOn, saying } from "./support.ts";
 
 const metadata = { source: "loop", step: 1, parents: {} } as const;
 const tables = ["checkpoints", "checkpoint_blobs", "checkpoint_writes"];
@@ -38,9 +38,7 @@ test("a write that waits for a take-over under way is refused when the take-over
   const put = zombie.put(config, { ...emptyCheckpoint(), channel_values: { a: 1 } }, metadata, { a: 1 });
   const writes = zombie.putWrites(config, [["a", 1]], "task");
   const outcomes = Promise.allSettled([put, writes]);
-  await expect
-    .poll(async () => (await taker.query("select from pg_stat_activity where wait_event_type = 'Lock'")).rowCount)
-    .toBe(2);
+  await expect.poll(() => lockWaiters(db.pool)).toBe(2);
   await taker.query("commit");
   taker.release();
 
@@ -49,28 +47,24 @@ test("a write that waits for a take-over under way is refused when the take-over
   for (const table of tables) expect(await count(db.pool, table, owner.thread_id)).toBe(0);
 });
 
-test("a take-over waits for a write under way", async () => {
+test("a take-over waits for a write under way, which lands", async () => {
   await using db = await testDatabase();
   const owner = await newThread(db.pool);
+  const row = [owner.thread_id, "", "c", "task", 0, "a", "json", Buffer.from("0")];
   const blocker = await db.pool.connect();
   await blocker.query("begin");
-  await blocker.query("lock table checkpoint_writes in access exclusive mode");
+  await blocker.query("insert into checkpoint_writes values ($1, $2, $3, $4, $5, $6, $7, $8)", row);
   const config = { configurable: { thread_id: owner.thread_id, checkpoint_ns: "", checkpoint_id: "c" } };
-  const order: string[] = [];
 
-  const write = new FencedSaver(db.pool, owner).putWrites(config, [["a", 1]], "task").then(() => order.push("write"));
-  await expect
-    .poll(async () => (await blocker.query("select from pg_stat_activity where wait_event = 'relation'")).rowCount)
-    .toBe(1);
-  await blocker.query("commit");
+  const write = new FencedSaver(db.pool, owner).putWrites(config, [["a", 1]], "task");
+  await expect.poll(() => lockWaiters(db.pool)).toBe(1);
+  const takeOver = db.pool.query("update thread_owner set epoch = epoch + 1 where thread_id = $1", [owner.thread_id]);
+  await expect.poll(() => lockWaiters(db.pool)).toBe(2);
+  await blocker.query("rollback");
   blocker.release();
-  const takeOver = db.pool
-    .query("update thread_owner set epoch = epoch + 1 where thread_id = $1", [owner.thread_id])
-    .then(() => order.push("take-over"));
   await Promise.all([write, takeOver]);
 
   expect(await count(db.pool, "checkpoint_writes", owner.thread_id)).toBe(1);
-  expect(order).toHaveLength(2);
 });
 
 test("a run cannot write to another thread", async () => {
@@ -100,10 +94,8 @@ test("the newest checkpoint is the one stored last, though its writer's clock wa
 
   const first = await saver.put({ configurable }, ahead, metadata, {});
   await saver.put(first, early, metadata, {});
-  const listed = await Array.fromAsync(saver.list({ configurable }));
-  const before = await Array.fromAsync(
-    saver.list({ configurable }, { before: { configurable: { checkpoint_id: early.id } } }),
-  );
+  const listed = await gather(saver.list({ configurable }));
+  const before = await gather(saver.list({ configurable }, { before: { configurable: { checkpoint_id: early.id } } }));
 
   expect(early.id < ahead.id).toBe(true);
   expect((await saver.getTuple({ configurable }))?.checkpoint.id).toBe(early.id);
@@ -113,21 +105,21 @@ test("the newest checkpoint is the one stored last, though its writer's clock wa
 
 test("a fork has values of its own where the branches have stored equally many", async () => {
   await using db = await testDatabase();
-  const { config, saver } = runOn(db.pool, await newThread(db.pool));
+  const { config } = runOn(db.pool, await newThread(db.pool));
+  const at = (other: { configurable?: object }) => ({
+    ...config,
+    configurable: { ...config.configurable, ...other.configurable },
+  });
   const graph = saying("a", "b", "c");
   await graph.invoke({}, config);
-  const history = await Array.fromAsync(graph.getStateHistory(config));
+  const history = await gather(graph.getStateHistory(config));
   const afterFirst = history.find(({ values }) => (values as { said: string[] }).said.length === 1);
 
-  const forked = await graph.updateState(afterFirst!.config, { said: ["fork"] });
-  await graph.invoke(null, { ...config, configurable: { ...forked.configurable, __pregel_checkpointer: saver } });
+  const forked = await graph.updateState(at(afterFirst!.config), { said: ["fork"] });
+  await graph.invoke(null, at(forked));
 
   expect((await graph.getState(config)).values).toEqual({ said: ["a", "fork", "c"] });
-  const last = await graph.getState({
-    ...config,
-    configurable: { ...config.configurable, ...history[0]!.config.configurable },
-  });
-  expect(last.values).toEqual({ said: ["a", "b", "c"] });
+  expect((await graph.getState(at(history[0]!.config))).values).toEqual({ said: ["a", "b", "c"] });
 });
 
 test("text that Postgres refuses does not end a run and comes back as it was", async () => {

@@ -5,6 +5,7 @@ import type pg from "pg";
 import { FencedSaver } from "../../checkpoints/fenced-saver.ts";
 import { QuestionTracker } from "../../checkpoints/question-tracker.ts";
 import type { Owner } from "../../db/fence.ts";
+import type { AnyGraph } from "../../runs/index.ts";
 
 /** A thread that is owned under epoch 1. */
 export async function newThread(pool: pg.Pool): Promise<Owner> {
@@ -32,7 +33,21 @@ export async function count(pool: pg.Pool, table: string, threadId: string): Pro
   return rows[0]?.n ?? 0;
 }
 
-const State = Annotation.Root({
+/** Connections that wait for a lock. */
+export async function lockWaiters(pool: pg.Pool): Promise<number> {
+  const { rowCount } = await pool.query(
+    "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+  );
+  return rowCount ?? 0;
+}
+
+export async function gather<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const item of items) all.push(item);
+  return all;
+}
+
+export const State = Annotation.Root({
   said: Annotation<unknown[]>({ reducer: (a, b) => [...a, ...b], default: () => [] }),
 });
 
@@ -55,14 +70,17 @@ export function askingTwice() {
 }
 
 /** A graph as a node of another one. */
-export function nested(child: ReturnType<typeof askingTwice> | ReturnType<typeof asking>) {
-  return new StateGraph(State).addNode("child", child).addEdge("__start__", "child").compile();
+export function nested(child: AnyGraph) {
+  return new StateGraph(State)
+    .addNode("child", child as ReturnType<typeof asking>)
+    .addEdge("__start__", "child")
+    .compile();
 }
 
 /** Says one word a step. */
 export function saying(...words: string[]) {
-  const graph = new StateGraph(State).addNode("say", ({ said }) => ({ said: [words[said.length]] }));
-  return graph
+  return new StateGraph(State)
+    .addNode("say", ({ said }) => ({ said: [words[said.length]] }))
     .addEdge("__start__", "say")
     .addConditionalEdges("say", ({ said }) => (said.length < words.length ? "say" : "__end__"))
     .compile();

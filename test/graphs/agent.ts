@@ -1,7 +1,7 @@
 /** An agent for tests: the real graph and nodes, tools of the test, a scripted model over HTTP, threads in memory. */
 import { randomUUID } from "node:crypto";
 import { AIMessage, type BaseMessage, ToolMessage } from "@langchain/core/messages";
-import { type Command, MemorySaver } from "@langchain/langgraph";
+import { Command, MemorySaver } from "@langchain/langgraph";
 import { afterAll, beforeAll } from "vitest";
 import { z } from "zod";
 import { reactAgent } from "../../graphs/react.ts";
@@ -29,7 +29,7 @@ export function toolbox() {
     input: z.strictObject({ to: z.string(), cents: z.number().int().positive() }),
     effect: "irreversible",
     needsApproval: true,
-    run: (payment) => Promise.resolve(void paid.push(payment) ?? { receipt: paid.length }),
+    run: (payment) => Promise.resolve({ receipt: paid.push(payment) }),
   });
   const add = defineTool({
     name: "add",
@@ -52,7 +52,7 @@ export function toolbox() {
 
 type Agent = ReturnType<typeof reactAgent>;
 
-/** What the agent's node tests need of a conversation on one thread. */
+/** A conversation with the agent on one thread. */
 export class Conversation {
   readonly id = randomUUID();
   readonly #agent: Agent;
@@ -75,8 +75,9 @@ export class Conversation {
     return (await this.#agent.invoke({ messages: [{ role: "user", content: text }] }, this.config)).messages;
   }
 
-  async resume(command: Command): Promise<BaseMessage[]> {
-    return (await this.#agent.invoke(command, this.config)).messages;
+  /** With the answer to the one open question, or a map of answers by interrupt id. */
+  async answer(resume: unknown): Promise<BaseMessage[]> {
+    return (await this.#agent.invoke(new Command({ resume }), this.config)).messages;
   }
 
   async questions() {

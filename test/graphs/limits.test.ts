@@ -1,4 +1,3 @@
-import { Command } from "@langchain/langgraph";
 import { describe, expect, test } from "vitest";
 import { Conversation, lastAnswer, modelOfThisFile, results, toolbox } from "./agent.ts";
 
@@ -72,8 +71,8 @@ describe("the same call with the same arguments", () => {
     const pay = { calls: [{ name: "pay", args: { to: "bob", cents: 1 } }] };
     model.current.script(pay, pay, pay, { text: "Enough." });
     await conversation.say("Pay");
-    await conversation.resume(new Command({ resume: { type: "approve" } }));
-    const messages = await conversation.resume(new Command({ resume: { type: "approve" } }));
+    await conversation.answer({ type: "approve" });
+    const messages = await conversation.answer({ type: "approve" });
     expect(results(messages).at(-1)).toMatchObject({ code: "REPEATED_CALL" });
     expect(paid).toHaveLength(2);
   });

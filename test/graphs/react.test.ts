@@ -11,11 +11,9 @@ const sum = { name: "add", args: { a: 2, b: 3 } };
 test("the exported graph is compiled, leaves the checkpointer to its host, and takes messages only", () => {
   expect(graph).toBeInstanceOf(CompiledStateGraph);
   expect(graph.checkpointer).toBeUndefined();
-  expect(getInputTypeSchema(graph as never)).toMatchObject({
-    type: "object",
-    properties: { messages: { langgraph_type: "messages", type: "array" } },
-  });
-  expect(Object.keys(getInputTypeSchema(graph as never)!["properties"] as object)).toEqual(["messages"]);
+  const { properties } = getInputTypeSchema(graph) as { properties: object };
+  expect(Object.keys(properties)).toEqual(["messages"]);
+  expect(properties).toMatchObject({ messages: { langgraph_type: "messages", type: "array" } });
 });
 
 test("the model calls a tool, reads its result and answers", async () => {
@@ -145,5 +143,5 @@ test("tokens stream in mode messages, with one id for all parts of a message", a
 
 test("settings that make no sense end the run with a clear error", async () => {
   const conversation = new Conversation(toolbox().tools, { max_model_turns: 1_000 });
-  await expect(conversation.say("Go")).rejects.toMatchObject({ code: "invalid_input" });
+  await expect(conversation.say("Go")).rejects.toThrow("max_model_turns");
 });

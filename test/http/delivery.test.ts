@@ -32,12 +32,8 @@ test.each(paths)("POST %s to a client that stays counts as delivered", async (pa
 
 test.each(paths)("POST %s from a client that hung up before the answer does not count as delivered", async (path) => {
   const { runs, app } = given();
-  const { create } = runs;
   const gone = Promise.withResolvers<void>();
-  runs.create = async (...args) => {
-    await gone.promise;
-    return create.apply(runs, args);
-  };
+  runs.whileCreating = () => gone.promise;
   await using server = await serve(app);
   const answered = once(runs.calls, "answered", patience);
   const { socket } = await sendRaw(server.port, requestText(`POST ${path}`, {}, body()));
@@ -51,11 +47,10 @@ test.each(paths)("POST %s from a client whose socket broke before the answer doe
   const { runs, app } = given();
   await using server = await serve(app);
   const answered = once(runs.calls, "answered", patience);
-  const { create } = runs;
-  runs.create = async (...args) => {
+  runs.whileCreating = () => {
+    const closed = once(socket, "close");
     socket.resetAndDestroy();
-    await once(socket, "close");
-    return create.apply(runs, args);
+    return closed;
   };
   const { socket } = await sendRaw(server.port, requestText(`POST ${path}`, {}, body()));
   expect(await answered).toEqual([false]);
@@ -83,19 +78,14 @@ test.each([
 test("a client that leaves does not cancel the run unless it said so", async () => {
   const { runs, app, promise } = given();
   runs.end = promise;
-  const { events } = runs;
-  const left = Promise.withResolvers<void>();
-  runs.events = async (principal, ref, options) => {
-    options.signal.addEventListener("abort", () => left.resolve());
-    return events.call(runs, principal, ref, options);
-  };
+  const left = once(runs.calls, "left", patience);
   let cancels = 0;
   runs.calls.on("cancel", () => (cancels += 1));
   await using server = await serve(app);
   const { socket, until } = await sendRaw(server.port, requestText("POST /runs/stream", {}, body()));
   await until(/heartbeat/);
   socket.destroy();
-  await left.promise;
+  await left;
   expect(cancels).toBe(0);
 });
 
@@ -103,11 +93,10 @@ test("a client that never got the answer does not cancel the run that its next P
   const { runs, app } = given();
   let cancels = 0;
   runs.calls.on("cancel", () => (cancels += 1));
-  const { create } = runs;
-  runs.create = async (...args) => {
+  runs.whileCreating = () => {
+    const closed = once(socket, "close");
     socket.resetAndDestroy();
-    await once(socket, "close");
-    return create.apply(runs, args);
+    return closed;
   };
   await using server = await serve(app);
   const answered = once(runs.calls, "answered", patience);

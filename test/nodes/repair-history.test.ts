@@ -1,7 +1,7 @@
 import { AIMessage, type BaseMessage, HumanMessage, SystemMessage, ToolMessage } from "@langchain/core/messages";
 import { messagesStateReducer } from "@langchain/langgraph";
 import { convertMessagesToCompletionsMessageParams } from "@langchain/openai";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { historyViolations } from "../../models/demo/validate-history.ts";
 import { outgoing } from "../../models/outgoing.ts";

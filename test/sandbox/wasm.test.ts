@@ -154,9 +154,11 @@ const bombs: readonly (readonly [string, string, RunStatus[]])[] = [
 ];
 
 test.each(bombs)("%s is stopped within its limits", async (_name, code, statuses) => {
-  const result = await run(code, 400);
+  // Where time is not what stops it, a busy machine must not be either.
+  const timeoutMs = statuses.includes("timeout") ? 400 : 10_000;
+  const result = await run(code, timeoutMs);
   expect(statuses).toContain(result.status);
-  expect(result.durationMs).toBeLessThan(4_000);
+  expect(result.durationMs).toBeLessThan(timeoutMs + 3_000);
   expect(result).not.toHaveProperty("value");
   expect(Buffer.byteLength(result.output)).toBeLessThan(25_000);
 });

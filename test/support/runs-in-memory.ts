@@ -1,5 +1,5 @@
 /** Just enough of `Runs` to see what HTTP makes of it: one run, whose events and end the test decides. */
-import { on, EventEmitter } from "node:events";
+import { EventEmitter, once } from "node:events";
 import { PawlError } from "../../lib/errors.ts";
 import { assistantIdOf, RunId, ThreadId, uuidv7 } from "../../lib/ids.ts";
 import type { CreateOptions, Run, RunCreate, RunEvent, RunOutcome, RunRef, Runs } from "../../runs/index.ts";
@@ -23,10 +23,13 @@ export class RunsInMemory implements Runs {
   events_: RunEvent[] = [];
   /** Resolves when the run has ended. */
   end: Promise<RunOutcome> = Promise.resolve({ status: "success", values: { answer: 42 } });
+  /** What happens to the client while its run is being created. */
+  whileCreating: () => Promise<unknown> = async () => {};
   /** Thrown behind the events. */
   failure: Error | undefined;
 
   async create(_principal: unknown, body: RunCreate, options: CreateOptions): Promise<Run> {
+    await this.whileCreating();
     this.created.push({ body, options });
     this.#called("create", body);
     return this.run;
@@ -70,7 +73,7 @@ export class RunsInMemory implements Runs {
   async *#follow(signal: AbortSignal): AsyncGenerator<RunEvent> {
     yield* this.events_;
     if (this.failure) throw this.failure;
-    const left = on(signal, "abort")[Symbol.asyncIterator]().next();
+    const left = once(signal, "abort").then(() => this.#called("left", undefined));
     await Promise.race([this.end, left]);
   }
 

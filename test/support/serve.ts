@@ -35,7 +35,7 @@ export async function sendRaw(port: number, text: string): Promise<RawExchange> 
   await new Promise<void>((resolve) => void socket.write(text, () => resolve()));
   return {
     socket,
-    async until(pattern) {
+    until: async (pattern) => {
       while (!pattern.test(received)) await once(socket, "data", { signal: AbortSignal.timeout(5_000) });
       return received;
     },
@@ -45,7 +45,7 @@ export async function sendRaw(port: number, text: string): Promise<RawExchange> 
 export interface RawExchange {
   readonly socket: Socket;
   /** What has come, once it matches. */
-  until(pattern: RegExp): Promise<string>;
+  readonly until: (pattern: RegExp) => Promise<string>;
 }
 
 /** An HTTP/1.1 request as text. */

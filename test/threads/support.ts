@@ -40,7 +40,7 @@ const asking = new StateGraph(State)
   .addEdge("ask", END)
   .compile();
 
-/** A graph with a subgraph `inner`, which asks. */
+/** With a subgraph `inner`, which asks. */
 const nested = new StateGraph(State)
   .addNode("inner", asking)
   .addEdge(START, "inner")
@@ -52,7 +52,9 @@ const chat = new StateGraph(MessagesAnnotation)
   .addEdge(START, "say")
   .compile();
 
-export const testGraphs = { steps, asking, nested, chat } as unknown as Record<string, AnyGraph>;
+const within = new StateGraph(State).addNode("inner", steps).addEdge(START, "inner").compile();
+
+export const testGraphs = { steps, asking, nested, within, chat } as unknown as Record<string, AnyGraph>;
 
 export interface World extends AsyncDisposable {
   readonly db: TestDatabase;
@@ -91,7 +93,8 @@ export async function world(extra: Record<string, unknown> = {}): Promise<World>
 
   async function invoke(graphId: string, threadId: string, input: unknown): Promise<void> {
     const graph = await graphs.get(graphId)!.resolve({});
-    await graph.invoke(input, { configurable: { thread_id: threadId, __pregel_checkpointer: new Saver(pool) } });
+    const config = { configurable: { thread_id: threadId, __pregel_checkpointer: new Saver(pool) } };
+    for await (const _ of await graph.stream(input, config));
   }
 
   return {

@@ -55,7 +55,7 @@ describe("a call without effect", () => {
     using harness = createHarness();
     const tool = toolThat(
       (_, { signal }) =>
-        new Promise((_resolve, reject) => void signal.addEventListener("abort", () => reject(new Error("closed")))),
+        new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(new Error("closed")))),
     );
     expect(await executeTool(tool, {}, harness.context())).toMatchObject({ code: "TIMEOUT" });
   });

@@ -203,11 +203,18 @@ const codeOf: Readonly<Record<string, FileErrorCode>> = {
   ENXIO: "permission_denied", // a socket, or a FIFO without a reader
 };
 
+const problems: Readonly<Record<FileErrorCode, string>> = {
+  file_not_found: "does not exist",
+  permission_denied: "is not a regular file",
+  is_directory: "is a directory",
+  invalid_path: "is not a path of a file",
+};
+
 /** The system's message names our path, so it is replaced. */
 function rethrowFor(path: string): (error: unknown) => never {
   return (error) => {
     const code = codeOf[(error as NodeJS.ErrnoException).code ?? ""];
-    throw code ? new FileError(code, `${path}: ${code.replaceAll("_", " ")}`) : error;
+    throw code ? new FileError(code, `${path} ${problems[code]}`) : error;
   };
 }
 

@@ -1,0 +1,198 @@
+import { Annotation, interrupt, StateGraph } from "@langchain/langgraph";
+import { expect, test } from "vitest";
+import { isPawlError } from "../../lib/errors.ts";
+import type { RunId, ThreadId } from "../../lib/ids.ts";
+import { localPrincipal } from "../../lib/principal.ts";
+import type { RunEvent, RunOutcome } from "../../runs/index.ts";
+import { Log, oneNode, type RunsHost, runsHost } from "../support/runs.ts";
+
+const never = new AbortController().signal;
+
+function join(host: RunsHost, run: { run_id: RunId; thread_id: ThreadId }): Promise<RunOutcome> {
+  return host.runs.join(localPrincipal, { threadId: run.thread_id, runId: run.run_id }, never);
+}
+
+async function collect(host: RunsHost, run: { run_id: RunId }, after = "-1"): Promise<RunEvent[]> {
+  return Array.fromAsync(await host.runs.events(localPrincipal, { runId: run.run_id }, { after, signal: never }));
+}
+
+test("a run is executed, its events are told in order, and the thread is up to date when it ends", async () => {
+  await using host = await runsHost({ graph: oneNode(async () => ({ log: ["worked"] })) });
+  await host.startWorker();
+  const threadId = await host.thread();
+  const run = await host.create(threadId, { input: { log: ["asked"] } });
+  const outcome = await join(host, run);
+  expect(outcome).toEqual({ status: "success", values: { log: ["asked", "worked"] } });
+  expect(await host.threadRow(threadId)).toMatchObject({ status: "idle", values: { log: ["asked", "worked"] } });
+  const events = await collect(host, run);
+  expect(events.map(({ event, data }) => [event, data])).toEqual([
+    ["metadata", { run_id: run.run_id, attempt: 1 }],
+    ["values", { log: ["asked"] }],
+    ["values", { log: ["asked", "worked"] }],
+  ]);
+  expect(events.map(({ id }) => BigInt(id))).toEqual(events.map(({ id }) => BigInt(id)).toSorted((a, b) => (a < b ? -1 : 1)));
+  expect(await collect(host, run, events[1]!.id)).toEqual(events.slice(2));
+});
+
+test("a graph that throws ends its run as error, tells it last, and the thread can go on", async () => {
+  let isBroken = true;
+  await using host = await runsHost({
+    graph: oneNode(async () => {
+      if (isBroken) throw new RangeError("no luck");
+      return { log: ["luck"] };
+    }),
+  });
+  await host.startWorker();
+  const threadId = await host.thread();
+  const run = await host.create(threadId, { input: { log: ["a"] } });
+  expect(await join(host, run)).toMatchObject({ status: "error", error: { error: "RangeError", message: "no luck" } });
+  expect((await collect(host, run)).at(-1)).toMatchObject({ event: "error", data: { error: "RangeError", message: "no luck" } });
+  expect(await host.threadRow(threadId)).toMatchObject({ status: "error", values: { log: ["a"] }, interrupts: {} });
+  isBroken = false;
+  expect(await join(host, await host.create(threadId, { input: null }))).toMatchObject({ status: "success" });
+  expect(await host.threadRow(threadId)).toMatchObject({ status: "idle", error: null, values: { log: ["a", "luck"] } });
+});
+
+test("a run that is cancelled aborts its node, keeps what it has and frees the thread for the next", async () => {
+  const started = Promise.withResolvers<void>();
+  const aborted = Promise.withResolvers<void>();
+  let isFirst = true;
+  await using host = await runsHost({
+    graph: oneNode(async (_state, { signal }) => {
+      if (!isFirst) return { log: ["second"] };
+      isFirst = false;
+      signal?.addEventListener("abort", () => aborted.resolve());
+      started.resolve();
+      await new Promise(() => {}); // ignores its signal
+      return {};
+    }),
+  });
+  await host.startWorker();
+  const threadId = await host.thread();
+  const run = await host.create(threadId, { input: { log: ["kept"] } });
+  const next = await host.create(threadId, { input: { log: ["next"] } });
+  await started.promise;
+  await host.runs.cancel(localPrincipal, { runId: run.run_id }, { action: "interrupt", wait: true });
+  await aborted.promise;
+  expect((await host.runs.get(localPrincipal, { runId: run.run_id })).status).toBe("interrupted");
+  expect(await join(host, next)).toMatchObject({ status: "success", values: { log: ["kept", "next", "second"] } });
+  expect((await collect(host, run)).map(({ event }) => event)).not.toContain("error");
+});
+
+test("a rolled back run leaves neither a row nor a checkpoint nor a value", async () => {
+  const started = Promise.withResolvers<void>();
+  let turn = 0;
+  await using host = await runsHost({
+    graph: oneNode(async (_state, { signal }) => {
+      turn += 1;
+      if (turn !== 2) return { log: [`turn ${turn}`] };
+      started.resolve();
+      return new Promise((_, reject) => signal?.addEventListener("abort", () => reject(new Error("stopped"))));
+    }),
+  });
+  await host.startWorker();
+  const threadId = await host.thread();
+  await join(host, await host.create(threadId, { input: { log: ["one"] } }));
+  const second = await host.create(threadId, { input: { log: ["two"] } });
+  await started.promise;
+  const third = await host.create(threadId, { input: { log: ["three"] }, multitask_strategy: "rollback" });
+  expect(await join(host, third)).toMatchObject({ values: { log: ["one", "turn 1", "three", "turn 3"] } });
+  await expect(host.runs.get(localPrincipal, { runId: second.run_id })).rejects.toSatisfy((e) => isPawlError(e, "run_not_found"));
+  const { rows } = await host.db.pool.query("select from checkpoints where metadata ->> 'run_id' = $1", [second.run_id]);
+  expect(rows).toEqual([]);
+});
+
+const asker = new StateGraph(Log)
+  .addNode("ask", () => {
+    const one = interrupt("one?") as string;
+    const two = interrupt("two?") as string;
+    return { log: [one, two] };
+  })
+  .addEdge("__start__", "ask")
+  .compile();
+
+const Parallel = Annotation.Root({ log: Annotation<string[]>({ reducer: (a, b) => [...a, ...b], default: () => [] }) });
+const twoAskers = new StateGraph(Parallel)
+  .addNode("left", () => ({ log: [`left ${String(interrupt("left?"))}`] }))
+  .addNode("right", () => ({ log: [`right ${String(interrupt("right?"))}`] }))
+  .addEdge("__start__", "left")
+  .addEdge("__start__", "right")
+  .compile();
+
+async function questions(host: RunsHost, threadId: ThreadId): Promise<{ id: string; value: unknown }[]> {
+  const { interrupts } = await host.threadRow(threadId);
+  return Object.values(interrupts as Record<string, { id: string; value: unknown }[]>).flat();
+}
+
+test("questions asked one after the other have different ids, and an answer to the first cannot answer the second", async () => {
+  await using host = await runsHost({ asker });
+  await host.startWorker();
+  const threadId = await host.thread();
+  expect(await join(host, await host.create(threadId))).toMatchObject({ values: { __interrupt__: [{ value: "one?" }] } });
+  const [one] = await questions(host, threadId);
+  expect(await join(host, await host.create(threadId, { command: { resume: { [one!.id]: "" } } }))).toMatchObject({ status: "success" }); // a falsy answer is one
+  const [two, ...others] = await questions(host, threadId);
+  expect(two).toMatchObject({ value: "two?" });
+  expect(others).toEqual([]);
+  expect(two!.id).not.toBe(one!.id);
+  await expect(host.create(threadId, { command: { resume: { [one!.id]: "late" } } })).rejects.toSatisfy((e) =>
+    isPawlError(e, "unknown_interrupt"),
+  );
+  await join(host, await host.create(threadId, { input: null })); // goes on, answers nothing
+  expect(await questions(host, threadId)).toEqual([two]);
+  const end = await join(host, await host.create(threadId, { command: { resume: false } }));
+  expect(end).toMatchObject({ status: "success", values: { log: ["", false] } });
+  await expect(host.create(threadId, { command: { resume: "again" } })).rejects.toSatisfy((e) => isPawlError(e, "nothing_to_resume"));
+});
+
+test("with several questions pending a bare answer is refused, a partial map answers its own, and only the rest stay", async () => {
+  await using host = await runsHost({ twoAskers });
+  await host.startWorker();
+  const threadId = await host.thread();
+  await join(host, await host.create(threadId));
+  const pending = await questions(host, threadId);
+  expect(pending.map(({ value }) => value).sort()).toEqual(["left?", "right?"]);
+  const refusals = [
+    ["yes", "ambiguous_resume"],
+    [{}, "invalid_input"],
+    [{ ["0".repeat(32)]: "yes" }, "unknown_interrupt"],
+    [{ [pending[0]!.id]: "yes", ["0".repeat(32)]: "yes" }, "unknown_interrupt"],
+  ] as const;
+  for (const [resume, code] of refusals) {
+    await expect(host.create(threadId, { command: { resume } })).rejects.toSatisfy((e) => isPawlError(e, code));
+  }
+  const left = pending.find(({ value }) => value === "left?")!;
+  await join(host, await host.create(threadId, { command: { resume: { [left.id]: "L" } } }));
+  expect((await questions(host, threadId)).map(({ value }) => value)).toEqual(["right?"]);
+  await expect(host.create(threadId, { command: { resume: { [left.id]: "again" } } })).rejects.toSatisfy((e) =>
+    isPawlError(e, "unknown_interrupt"),
+  );
+  expect(await join(host, await host.create(threadId, { command: { resume: "R" } }))).toMatchObject({
+    values: { log: ["left L", "right R"] },
+  });
+});
+
+test("of two simultaneous answers to one question one wins and the other is refused", async () => {
+  await using host = await runsHost({ asker });
+  await host.startWorker();
+  const threadId = await host.thread();
+  await join(host, await host.create(threadId));
+  const [question] = await questions(host, threadId);
+  const answers = await Promise.allSettled(
+    ["a", "b", "c"].map((answer) => host.create(threadId, { command: { resume: { [question!.id]: answer } } })),
+  );
+  const refused = answers.filter((answer) => answer.status === "rejected");
+  expect(refused).toHaveLength(2);
+  for (const { reason } of refused) expect(["thread_busy", "unknown_interrupt"]).toContain(reason.code);
+});
+
+test("a stateless run gets its answer and leaves nothing behind", async () => {
+  await using host = await runsHost({ graph: oneNode(async () => ({ log: ["worked"] })) });
+  await host.startWorker();
+  const run = await host.runs.create(localPrincipal, { assistant_id: "graph", input: { log: ["x"] } }, {});
+  expect(await join(host, run)).toEqual({ status: "success", values: { log: ["x", "worked"] } });
+  for (const table of ["threads", "runs", "checkpoints", "checkpoint_blobs", "checkpoint_writes", "thread_owner"]) {
+    expect((await host.db.pool.query(`select from ${table}`)).rowCount, table).toBe(0);
+  }
+  expect(await join(host, run)).toEqual({ status: "success", values: { log: ["x", "worked"] } });
+});
