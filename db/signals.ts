@@ -67,10 +67,10 @@ export async function openSignals(connection: ConnectTo, log: Log): Promise<Sign
     if (sending) return;
     sending = true;
     try {
-      while (outgoing.size > 0 && client) {
+      for (let sender = client; sender && outgoing.size > 0; sender = client) {
         const batch = [...outgoing.values()];
         outgoing.clear();
-        await client.query({
+        await sender.query({
           name: "send-signals",
           text: "select pg_notify('pawl_' || channel, payload) from unnest($1::text[], $2::text[]) as s(channel, payload)",
           values: [batch.map(([channel]) => channel), batch.map(([, payload]) => payload)],

@@ -27,6 +27,7 @@ export const errorCodes = [
   "nothing_to_resume",
   // the run
   "lease_lost",
+  "run_abandoned",
   "run_cancelled",
   "graph_invalid",
   "durability_required",

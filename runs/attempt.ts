@@ -4,7 +4,7 @@ import type pg from "pg";
 import { FencedSaver } from "../checkpoints/fenced-saver.ts";
 import type { Signals } from "../db/signals.ts";
 import { isConnectionError } from "../db/connection-error.ts";
-import { asError, isPawlError } from "../lib/errors.ts";
+import { asError, isPawlError, PawlError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { runErrorOf } from "./attempt-error.ts";
 import type { ClaimedRun } from "./claim.ts";
@@ -35,6 +35,9 @@ export interface RunHandle {
   readonly control: RunControl;
 }
 
+/** A run that takes its worker down each time must not do so for ever. */
+const MAX_ATTEMPTS = 25;
+
 /**
  * Never throws: a run that could not be finished stays this worker's in the database, and the worker's sweep gives it
  * back to the queue. Resolves to whether another run of the thread may be claimed now.
@@ -63,7 +66,11 @@ export async function attemptRun(context: AttemptContext, handle: RunHandle): Pr
       return true;
     }
     await events.flush();
-    const { promoted } = await finishRun(pool, run, ending);
+    const { promoted } = await finishRun(pool, run, ending).catch((thrown: unknown) => {
+      if (isNotItsOwn(asError(thrown))) throw thrown;
+      log.error({ error: asError(thrown) }, "the state of the thread cannot be stored");
+      return finishRun(pool, run, unstorable(ending));
+    });
     const values = ending.thread ? withInterrupts(ending.thread.values, ending.thread.interrupts) : null;
     hub.end(run.run_id, { status: ending.status, values, ...(ending.error && { error: ending.error }) });
     log.info({ status: ending.status, error: ending.error?.error }, "run finished");
@@ -89,6 +96,9 @@ type AttemptWith = AttemptContext & RunHandle & { readonly graph: AnyGraph | Err
 async function attemptWith({ pool, run, stopping, control, graph, events }: AttemptWith): Promise<Attempt> {
   if (run.cancel_action) stopping.abort(new Stop({ kind: "cancelled", action: run.cancel_action }));
   if (stopping.signal.aborted) return { result: "stopped" };
+  if (run.attempt > MAX_ATTEMPTS) {
+    return { result: "failed", error: new PawlError("run_abandoned", `The run did not end in ${MAX_ATTEMPTS} attempts`) };
+  }
   if (graph instanceof Error) return { result: "failed", error: graph };
   return executeAttempt({ pool, run, graph, events, signal: stopping.signal, control });
 }
@@ -123,6 +133,12 @@ async function endingOf({ pool, run, graph, events, attempt, signal }: Conclusio
     ...(thread && { thread }),
     lastSeq: events.lastSeq(),
   };
+}
+
+/** The end of a run whose result Postgres refuses: trying again would fail again. */
+function unstorable({ isRolledBack, lastSeq }: Ending): Ending {
+  const error = { error: "InternalError", message: "The state of the thread could not be stored" };
+  return { status: "error", error, isRolledBack, lastSeq };
 }
 
 /** Errors that say nothing about the run: its worker lost the lease, or the database was out of reach. */

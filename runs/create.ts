@@ -98,7 +98,10 @@ export async function createRun(context: CreateContext, request: Request): Promi
 }
 
 function busy(): PawlError {
-  return new PawlError("thread_busy", "Thread is already running a task. Wait for it to finish or choose another multitask strategy.");
+  return new PawlError(
+    "thread_busy",
+    "Thread is already running a task. Wait for it to finish or choose another multitask strategy.",
+  );
 }
 
 function refuseUnlessCreated(body: RunCreate): void {
@@ -117,7 +120,12 @@ async function answersOf(context: CreateContext, body: RunCreate, thread: Target
 
 async function insertThread(
   tx: Queryable,
-  { threadId, principal, body, assistant }: { threadId: string; principal: Principal; body: RunCreate; assistant: Assistant },
+  {
+    threadId,
+    principal,
+    body,
+    assistant,
+  }: { threadId: string; principal: Principal; body: RunCreate; assistant: Assistant },
 ): Promise<void> {
   const metadata = { graph_id: assistant.graph_id, assistant_id: assistant.assistant_id, ...body.metadata };
   await tx.query({

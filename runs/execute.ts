@@ -2,7 +2,7 @@
  * One attempt at a run: the graph is streamed with a saver bound to the lease, its events go to clients and to the log.
  * Says how the attempt went; writing that down is the caller's.
  */
-import { RunControl, isGraphDrained } from "@langchain/langgraph";
+import { isGraphDrained, type RunControl } from "@langchain/langgraph";
 import type pg from "pg";
 import { FencedSaver } from "../checkpoints/fenced-saver.ts";
 import { QuestionTracker } from "../checkpoints/question-tracker.ts";
@@ -54,7 +54,10 @@ export async function executeAttempt(options: AttemptOptions): Promise<Attempt> 
   }
 }
 
-async function streamEvents({ pool, run, graph, events, signal, control }: AttemptOptions, token: string): Promise<void> {
+async function streamEvents(
+  { pool, run, graph, events, signal, control }: AttemptOptions,
+  token: string,
+): Promise<void> {
   const tracker = new QuestionTracker();
   const saver = new FencedSaver(pool, { thread_id: run.thread_id, epoch: run.epoch }, tracker);
   const progress = await readProgress(run, saver);
@@ -70,7 +73,13 @@ async function streamEvents({ pool, run, graph, events, signal, control }: Attem
         __pregel_checkpointer: saver,
         [HOST_KEY]: token,
       },
-      metadata: { ...run.metadata, run_id: run.run_id, graph_id: run.graph_id, assistant_id: run.assistant_id, run_attempt: run.attempt },
+      metadata: {
+        ...run.metadata,
+        run_id: run.run_id,
+        graph_id: run.graph_id,
+        assistant_id: run.assistant_id,
+        run_attempt: run.attempt,
+      },
     },
     tracker,
     signal,
@@ -97,7 +106,8 @@ async function readProgress(run: ClaimedRun, saver: FencedSaver): Promise<Progre
 
 function hostPorts({ pool, run, signal }: AttemptOptions) {
   return {
-    effect: (effect, fn) => runEffect({ db: pool, owner: run, run, signal, durability: run.kwargs.durability }, effect, fn),
+    effect: (effect, fn) =>
+      runEffect({ db: pool, owner: run, run, signal, durability: run.kwargs.durability }, effect, fn),
     now: () => new Date(),
     random: () => Math.random(),
     id: () => uuidv7(),

@@ -44,11 +44,19 @@ export async function finishRun(pool: pg.Pool, run: ClaimedRun, ending: Ending):
     await logEnding(tx, run, ending);
     if (run.temporary) {
       await deleteThreadCheckpoints(tx, run.thread_id);
-      await tx.query({ name: "delete-temporary-thread", text: "delete from threads where thread_id = $1", values: [run.thread_id] });
+      await tx.query({
+        name: "delete-temporary-thread",
+        text: "delete from threads where thread_id = $1",
+        values: [run.thread_id],
+      });
       return { promoted: false };
     }
     if (ending.isRolledBack) {
-      await tx.query({ name: "delete-rolled-back-run", text: "delete from runs where run_id = $1", values: [run.run_id] });
+      await tx.query({
+        name: "delete-rolled-back-run",
+        text: "delete from runs where run_id = $1",
+        values: [run.run_id],
+      });
     }
     await updateThread(tx, run.thread_id, ending);
     const promoted = await promoteNext(tx, run.thread_id);

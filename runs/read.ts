@@ -25,7 +25,10 @@ interface ListOptions {
 }
 
 /** Newest first. Throws `thread_not_found`. */
-export async function listRuns(db: Queryable, { principal, threadId, limit, offset, status }: ListOptions): Promise<Run[]> {
+export async function listRuns(
+  db: Queryable,
+  { principal, threadId, limit, offset, status }: ListOptions,
+): Promise<Run[]> {
   const { rows } = await db.query({
     name: "list-runs",
     text: `

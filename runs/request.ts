@@ -78,4 +78,5 @@ function durabilityOf(checkpointDuring: boolean | null | undefined): RunKwargs["
 }
 
 const numberOf = (value: unknown): number | undefined => (typeof value === "number" ? value : undefined);
-const stringsOf = (value: unknown): string[] => (Array.isArray(value) ? value.filter((v) => typeof v === "string") : []);
+const stringsOf = (value: unknown): string[] =>
+  Array.isArray(value) ? value.filter((v) => typeof v === "string") : [];

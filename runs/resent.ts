@@ -38,7 +38,13 @@ export async function findCreated(
               and (thread_id = $4 or ($4::uuid is null and temporary)))
        order by seq desc
        limit 5`,
-    values: [principal.tenant, idempotencyKey ?? null, body.run_id ?? null, threadId ?? null, digest?.toString("hex") ?? null],
+    values: [
+      principal.tenant,
+      idempotencyKey ?? null,
+      body.run_id ?? null,
+      threadId ?? null,
+      digest?.toString("hex") ?? null,
+    ],
   });
   const row = rows.find((candidate) => candidate.by_key || candidate.by_id || !isBeingAnswered(candidate.run_id));
   if (!row) return undefined;

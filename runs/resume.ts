@@ -13,8 +13,6 @@ export interface OpenQuestion {
   readonly task_interrupt_id: string;
   /** How many answers the task had before this question. */
   readonly ordinal: number;
-  /** Its task asks several questions at once under one id: nobody can say which one an answer would go to. */
-  readonly ambiguous: boolean;
 }
 
 export type Answers = NonNullable<RunKwargs["answers"]>;
@@ -31,7 +29,8 @@ export function matchAnswers(resume: unknown, pending: readonly OpenQuestion[]):
   const map = answerMap(resume, ids);
   if (map) {
     const entries = Object.entries(map);
-    if (entries.length === 0) throw new PawlError("invalid_input", "The map of answers is empty", { facts: { pending: ids } });
+    if (entries.length === 0)
+      throw new PawlError("invalid_input", "The map of answers is empty", { facts: { pending: ids } });
     return entries.map(([id, value]) => answer(findQuestion(id, pending), value));
   }
   const [only, ...others] = pending;
@@ -47,9 +46,13 @@ export function matchAnswers(resume: unknown, pending: readonly OpenQuestion[]):
 function findQuestion(id: string, pending: readonly OpenQuestion[]): OpenQuestion {
   const question = pending.find((candidate) => candidate.interrupt_id === id);
   if (question) return question;
-  throw new PawlError("unknown_interrupt", `No pending question has the id ${id}: it was answered already, or never asked`, {
-    facts: { interrupt_id: id, pending: pending.map((candidate) => candidate.interrupt_id) },
-  });
+  throw new PawlError(
+    "unknown_interrupt",
+    `No pending question has the id ${id}: it was answered already, or never asked`,
+    {
+      facts: { interrupt_id: id, pending: pending.map((candidate) => candidate.interrupt_id) },
+    },
+  );
 }
 
 function answerMap(resume: unknown, ids: readonly string[]): Record<string, unknown> | undefined {
@@ -59,12 +62,7 @@ function answerMap(resume: unknown, ids: readonly string[]): Record<string, unkn
   return isMap ? (resume as Record<string, unknown>) : undefined;
 }
 
-function answer({ interrupt_id, task_interrupt_id, ordinal, ambiguous }: OpenQuestion, value: unknown): Answers[number] {
-  if (ambiguous) {
-    throw new PawlError("ambiguous_resume", "The node asks several questions at once under one id: let it ask them one after the other", {
-      facts: { interrupt_id },
-    });
-  }
+function answer({ interrupt_id, task_interrupt_id, ordinal }: OpenQuestion, value: unknown): Answers[number] {
   return { interrupt_id, task_interrupt_id, ordinal, value };
 }
 

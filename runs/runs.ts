@@ -43,7 +43,10 @@ export function createRuns({ pool, hub, signals, onWork }: RunsOptions): Runs {
         {
           pool,
           pendingQuestions: (threadId, checkpointId) =>
-            pendingQuestions(saver, { thread_id: threadId, ...(checkpointId !== undefined && { checkpoint_id: checkpointId }) }),
+            pendingQuestions(saver, {
+              thread_id: threadId,
+              ...(checkpointId !== undefined && { checkpoint_id: checkpointId }),
+            }),
           isBeingAnswered: (runId) => unanswered.has(runId),
         },
         { principal, body, options },
@@ -57,7 +60,11 @@ export function createRuns({ pool, hub, signals, onWork }: RunsOptions): Runs {
     async answered(runId, wasDelivered) {
       unanswered.delete(runId);
       if (!wasDelivered) return;
-      await pool.query({ name: "run-answered", text: "update runs set answered = true where run_id = $1", values: [runId] });
+      await pool.query({
+        name: "run-answered",
+        text: "update runs set answered = true where run_id = $1",
+        values: [runId],
+      });
     },
 
     get: (principal, ref) => getRun(pool, principal, ref),

@@ -13,7 +13,12 @@ export interface SettledStateOptions {
   readonly kwargs: RunKwargs;
 }
 
-export async function readSettledState({ graph, saver, threadId, kwargs }: SettledStateOptions): Promise<ThreadProjection> {
+export async function readSettledState({
+  graph,
+  saver,
+  threadId,
+  kwargs,
+}: SettledStateOptions): Promise<ThreadProjection> {
   const snapshot = await graph.getState({
     configurable: { ...kwargs.config.configurable, thread_id: threadId, __pregel_checkpointer: saver },
   });

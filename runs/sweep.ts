@@ -44,7 +44,10 @@ export async function promoteDueRuns(pool: pg.Pool): Promise<boolean> {
   });
   let isAny = false;
   for (const { thread_id } of rows) {
-    const promoted = await transaction(pool, async (tx) => (await lockThread(tx, thread_id)) && promoteNext(tx, thread_id));
+    const promoted = await transaction(
+      pool,
+      async (tx) => (await lockThread(tx, thread_id)) && promoteNext(tx, thread_id),
+    );
     isAny ||= promoted;
   }
   return isAny;

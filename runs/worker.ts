@@ -103,14 +103,21 @@ export class RunWorker {
 
   #pump(): void {
     this.#pumping ??= this.#work()
-      .catch((thrown: unknown) => this.#options.log.warn({ error: asError(thrown) }, "claiming failed, trying again soon"))
+      .catch((thrown: unknown) =>
+        this.#options.log.warn({ error: asError(thrown) }, "claiming failed, trying again soon"),
+      )
       .finally(() => {
         this.#pumping = undefined;
+        if (this.#isWanted()) this.#pump(); // woken after the last look and before this
       });
   }
 
+  #isWanted(): boolean {
+    return this.#membership !== undefined && !this.#closing.signal.aborted && (this.#hasWork || this.#mustSweep);
+  }
+
   async #work(): Promise<void> {
-    while (this.#membership && !this.#closing.signal.aborted && (this.#hasWork || this.#mustSweep)) {
+    while (this.#isWanted()) {
       if (this.#mustSweep) {
         this.#mustSweep = false;
         await this.#sweep();
@@ -163,7 +170,9 @@ export class RunWorker {
       leaseSeconds,
       workerId: this.#workerId,
       onDead: (workerId) =>
-        this.#takeOver(workerId).catch((thrown: unknown) => log.warn({ error: asError(thrown) }, "take-over failed, trying again")),
+        this.#takeOver(workerId).catch((thrown: unknown) =>
+          log.warn({ error: asError(thrown) }, "take-over failed, trying again"),
+        ),
       onLost: (reason) => void this.#rejoin(reason),
     });
     log.info({ worker: this.#workerId }, "worker joined");

@@ -13,7 +13,9 @@ import { principalOf } from "./principal.ts";
 /** Levels of subgraphs that a drawing may open. */
 const MAX_XRAY = 100;
 
-const DrawingQuery = z.object({ xray: z.union([queryInt.pipe(z.number().min(0).max(MAX_XRAY)), queryFlag]).default(false) });
+const DrawingQuery = z.object({
+  xray: z.union([queryInt.pipe(z.number().min(0).max(MAX_XRAY)), queryFlag]).default(false),
+});
 const SubgraphsQuery = z.object({ recurse: queryFlag.default(false) });
 const DeleteQuery = z.object({ delete_threads: queryFlag.default(false) });
 const Version = z.int32().min(1);

@@ -32,6 +32,7 @@ const statusOf: Record<ErrorCode, ContentfulStatusCode> = {
   unknown_interrupt: 409,
   nothing_to_resume: 409,
   lease_lost: 409,
+  run_abandoned: 500,
   run_cancelled: 409,
   graph_invalid: 422,
   durability_required: 422,

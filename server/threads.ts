@@ -53,7 +53,7 @@ export function threadRoutes(threads: Threads): Hono<ServerEnv> {
   app.patch("/threads/:thread_id", async (c) => {
     const patch = await parseBody(ThreadPatch, c);
     const thread = await threads.patch(principalOf(c), { threadId: threadOf(c), ...patch });
-    return c.req.header("prefer") === "return=minimal" ? c.body(null, 204) : c.json(thread);
+    return /\breturn=minimal\b/.test(c.req.header("prefer") ?? "") ? c.body(null, 204) : c.json(thread);
   });
 
   app.delete("/threads/:thread_id", async (c) => {

@@ -1,6 +1,6 @@
 /** What the tools that work on a thread's files share: how a path is given, and how a failure is told. */
 import { z } from "zod";
-import { FileError } from "./sandbox/files.ts";
+import { FileError } from "./sandbox/paths.ts";
 import { openWorkspace, type Workspace } from "./sandbox/workspace.ts";
 import { type ToolContext, ToolFailure } from "./tool.ts";
 

@@ -2,9 +2,10 @@
 import type pg from "pg";
 import type { Principal } from "../../lib/principal.ts";
 import type { Graphs } from "../index.ts";
+import type { Threads } from "../threads/threads.ts";
 import type { Assistant, AssistantCreate, AssistantPatch, AssistantVersion } from "./assistant.ts";
 import { createAssistant, createSystemAssistants } from "./create.ts";
-import { deleteAssistant } from "./delete.ts";
+import { deleteAssistant, threadsOfAssistant } from "./delete.ts";
 import { draw, type Drawing, subgraphSchemas, type SubgraphSchemas } from "./drawing.ts";
 import { graphNotFound, loadGraph } from "./load-graph.ts";
 import { assistantIdFrom, resolveAssistant } from "./resolve.ts";
@@ -29,6 +30,7 @@ export interface Assistants {
   count(principal: Principal, filter: AssistantFilter): Promise<number>;
   /** The new latest version. */
   patch(principal: Principal, id: string, patch: AssistantPatch): Promise<Assistant>;
+  /** `withThreads`: and the threads on which it was the last to run. */
   delete(principal: Principal, id: string, options: { withThreads: boolean }): Promise<void>;
   versions(principal: Principal, id: string, query: VersionQuery): Promise<AssistantVersion[]>;
   setLatest(principal: Principal, id: string, version: number): Promise<Assistant>;
@@ -42,7 +44,13 @@ export interface Assistants {
   ): Promise<Record<string, SubgraphSchemas>>;
 }
 
-export function createAssistants({ pool, graphs }: { pool: pg.Pool; graphs: Graphs }): Assistants {
+export interface AssistantsContext {
+  readonly pool: pg.Pool;
+  readonly graphs: Graphs;
+  readonly threads: Pick<Threads, "prune">;
+}
+
+export function createAssistants({ pool, graphs, threads }: AssistantsContext): Assistants {
   async function graphFor(principal: Principal, id: string) {
     const { graph_id, config } = await resolveAssistant(pool, principal, id);
     return { graph_id, graph: await loadGraph(graphs, graph_id, config) };
@@ -65,8 +73,11 @@ export function createAssistants({ pool, graphs }: { pool: pg.Pool; graphs: Grap
       checkGraph(patch.graph_id);
       return patchAssistant(pool, principal, { assistantId: assistantIdFrom(id), patch });
     },
-    delete: (principal, id, { withThreads }) =>
-      deleteAssistant(pool, principal, { assistantId: assistantIdFrom(id), withThreads }),
+    async delete(principal, id, { withThreads }) {
+      const assistantId = assistantIdFrom(id);
+      await deleteAssistant(pool, principal, assistantId);
+      if (withThreads) await threads.prune(principal, await threadsOfAssistant(pool, principal, assistantId));
+    },
     versions: (principal, id, query) => listVersions(pool, principal, { ...query, assistantId: assistantIdFrom(id) }),
     setLatest: (principal, id, version) => setLatest(pool, principal, { assistantId: assistantIdFrom(id), version }),
     drawing: async (principal, id, xray) => draw((await graphFor(principal, id)).graph, xray),

@@ -36,7 +36,9 @@ export async function createAssistant(db: Queryable, principal: Principal, body:
   });
   if (rows[0]) return Assistant.parse(rows[0]);
   if (body.if_exists === "do_nothing") return resolveAssistant(db, principal, assistantId);
-  throw new PawlError("already_exists", `Assistant ${assistantId} already exists`, { facts: { assistant_id: assistantId } });
+  throw new PawlError("already_exists", `Assistant ${assistantId} already exists`, {
+    facts: { assistant_id: assistantId },
+  });
 }
 
 /** Gives each graph its own assistant, which is called by the graph's name. One that is there stays as it is. */

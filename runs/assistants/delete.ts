@@ -1,35 +1,28 @@
-import type pg from "pg";
-import { transaction } from "../../db/pool.ts";
-import type { AssistantId, ThreadId } from "../../lib/ids.ts";
+import type { Queryable } from "../../db/pool.ts";
+import { type AssistantId, ThreadId } from "../../lib/ids.ts";
 import type { Principal } from "../../lib/principal.ts";
-import { deleteThread } from "../threads/delete.ts";
 import { assistantNotFound } from "./resolve.ts";
 
-/**
- * Deletes an assistant with its versions; its runs stay, as part of the history of their threads. `withThreads` deletes
- * the threads that it ran on last too. Throws `assistant_not_found`.
- */
-export async function deleteAssistant(
-  pool: pg.Pool,
-  principal: Principal,
-  { assistantId, withThreads }: { assistantId: AssistantId; withThreads: boolean },
-): Promise<void> {
-  const values = [principal.tenant, assistantId];
-  const { rowCount } = await pool.query({
+/** With all its versions. Its runs stay, as part of the history of their threads. Throws `assistant_not_found`. */
+export async function deleteAssistant(db: Queryable, { tenant }: Principal, assistantId: AssistantId): Promise<void> {
+  const { rowCount } = await db.query({
     name: "delete-assistant",
     text: "delete from assistants where tenant = $1 and assistant_id = $2",
-    values,
+    values: [tenant, assistantId],
   });
   if (rowCount === 0) throw assistantNotFound(assistantId);
-  if (!withThreads) return;
-  const { rows } = await pool.query<{ thread_id: ThreadId }>({
+}
+
+/** The threads on which the assistant was the last to run. */
+export async function threadsOfAssistant(
+  db: Queryable,
+  { tenant }: Principal,
+  assistantId: AssistantId,
+): Promise<ThreadId[]> {
+  const { rows } = await db.query({
     name: "threads-of-assistant",
-    text: `
-      select thread_id from threads
-       where tenant = $1 and metadata @> jsonb_build_object('assistant_id', $2::text)`,
-    values,
+    text: "select thread_id from threads where tenant = $1 and metadata @> $2",
+    values: [tenant, { assistant_id: assistantId }],
   });
-  for (const { thread_id } of rows) {
-    await transaction(pool, (tx) => deleteThread(tx, principal, thread_id));
-  }
+  return rows.map((row) => ThreadId.parse(row.thread_id));
 }

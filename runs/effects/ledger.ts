@@ -24,16 +24,21 @@ export async function runEffect<T>(
   fn: (context: EffectContext) => Promise<T>,
 ): Promise<T> {
   if (options.durability !== "sync") {
-    throw new PawlError("durability_required", `${effect.name} needs a run with durability "sync": with less its repetition could not be told`);
+    throw new PawlError(
+      "durability_required",
+      `${effect.name} needs a run with durability "sync": with less its repetition could not be told`,
+    );
   }
   const dispatch = await dispatchEffect(options, effect);
   if (dispatch.state === "committed") return dispatch.result as T;
   const { owner, signal } = options;
   signal.throwIfAborted();
-  const result = await fn({ idempotencyKey: `${owner.thread_id}:${effect.key}`, signal }).catch(async (error: unknown) => {
-    if (effect.kind === "idempotent") await settle(options, effect, { state: "failed", result: null });
-    throw error;
-  });
+  const result = await fn({ idempotencyKey: `${owner.thread_id}:${effect.key}`, signal }).catch(
+    async (error: unknown) => {
+      if (effect.kind === "idempotent") await settle(options, effect, { state: "failed", result: null });
+      throw error;
+    },
+  );
   const settled = await settle(options, effect, { state: "committed", result: JSON.stringify(result ?? null) });
   if (!settled) throw leaseLost(owner);
   return result;
@@ -63,9 +68,13 @@ async function dispatchEffect({ db, owner, run }: LedgerOptions, effect: Effect)
   if (!row) throw leaseLost(owner);
   if (row.mine) return { state: "dispatched" };
   if (row.state === "committed") return { state: "committed", result: JSON.parse(row.result ?? "null") };
-  throw new PawlError("effect_unknown", `${effect.name} was sent before, and whether it happened is not known; it is not repeated`, {
-    facts: { key: effect.key },
-  });
+  throw new PawlError(
+    "effect_unknown",
+    `${effect.name} was sent before, and whether it happened is not known; it is not repeated`,
+    {
+      facts: { key: effect.key },
+    },
+  );
 }
 
 async function settle(

@@ -24,6 +24,8 @@ export interface FollowOptions {
 
 export type Followed = { readonly event: LoggedEvent } | { readonly outcome: RunOutcome };
 
+/** Notices kept for a reader that is slower than its run; with more it goes back to the log. */
+const MAX_BEHIND = 1_000;
 /** Milliseconds after which the log is read although no signal came. */
 const BACKSTOP_MS = 1_000;
 
@@ -36,10 +38,12 @@ export async function* follow(context: FollowContext, options: FollowOptions): A
   let stale = true; // whether the log may hold what the hub did not tell
   const alarm = new Alarm();
 
-  const unsubscribe = hub.subscribe(runId, (notice) => {
-    live.push(notice);
-    alarm.ring();
-  });
+  const listen = (): (() => void) =>
+    hub.subscribe(runId, (notice) => {
+      live.push(notice);
+      alarm.ring();
+    });
+  let unsubscribe = listen();
   const unlisten = signals.on("events", (payload) => {
     if ((payload !== runId && payload !== "") || hub.isLive(runId)) return;
     stale = true;
@@ -47,6 +51,12 @@ export async function* follow(context: FollowContext, options: FollowOptions): A
   });
   try {
     while (!signal.aborted) {
+      if (live.length > MAX_BEHIND) {
+        unsubscribe();
+        live = [];
+        unsubscribe = listen(); // tells again what is not in the log
+        stale = true;
+      }
       const heard = live;
       live = [];
       if (stale) {
@@ -58,6 +68,11 @@ export async function* follow(context: FollowContext, options: FollowOptions): A
           yield { event };
         }
         if (page.outcome) return void (yield { outcome: page.outcome });
+        if (page.isPartial) {
+          stale = true;
+          live.unshift(...heard);
+          continue;
+        }
         if (page.unknown) return void (yield { outcome: { status: "interrupted", values: null } });
       }
       for (const [i, notice] of heard.entries()) {
@@ -91,7 +106,9 @@ class Alarm {
   /** Returns whether the time ran out. */
   async wait(ms: number, signal: AbortSignal): Promise<boolean> {
     const over = new AbortController();
-    const timeout = delay(ms, "late" as const, { signal: AbortSignal.any([signal, over.signal]) }).catch(() => "rung" as const);
+    const timeout = delay(ms, "late" as const, { signal: AbortSignal.any([signal, over.signal]) }).catch(
+      () => "rung" as const,
+    );
     const winner = await Promise.race([this.#rung.promise, timeout]);
     over.abort();
     this.#rung = Promise.withResolvers();

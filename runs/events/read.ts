@@ -6,11 +6,20 @@ import { RunError, RunStatus } from "../run.ts";
 import type { LoggedEvent } from "./hub.ts";
 
 const StoredEvents = z.array(z.object({ seq: z.string(), event: z.string(), data: z.unknown().optional() }));
-export const StoredOutcome = z.object({ status: RunStatus, values: z.unknown().optional(), error: RunError.optional() });
+export const StoredOutcome = z.object({
+  status: RunStatus,
+  values: z.unknown().optional(),
+  error: RunError.optional(),
+});
+
+/** Rows of one read: what a reader that comes late, or is slow, has in memory at once. */
+const PAGE_ROWS = 100;
 
 export interface LogPage {
   readonly events: LoggedEvent[];
-  /** Set when the run is over; its events are then complete. */
+  /** There is more to read. */
+  readonly isPartial: boolean;
+  /** Set when the run is over and these are its last events. */
   readonly outcome?: RunOutcome;
   /** Neither the run nor any trace of it in the log. */
   readonly unknown: boolean;
@@ -18,13 +27,19 @@ export interface LogPage {
 
 /** `after` is the number of the last event that the reader has; -1n for none. */
 export async function readLog(db: Queryable, runId: string, after: bigint): Promise<LogPage> {
-  const { rows } = await db.query<{ status: string | null; error: unknown; logs: { events: string; outcome: string | null }[] | null }>({
+  const { rows } = await db.query<{
+    status: string | null;
+    error: unknown;
+    logs: { events: string; outcome: string | null }[] | null;
+  }>({
     name: "read-log",
     text: `
       select r.status, r.error,
              (select json_agg(json_build_object('events', e.events, 'outcome', e.outcome) order by e.last_seq)
-                from thread_events e
-               where e.run_id = $1 and (e.last_seq > $2 or e.outcome is not null)) as logs
+                from (select * from thread_events
+                       where run_id = $1 and (last_seq > $2 or outcome is not null)
+                       order by last_seq
+                       limit ${PAGE_ROWS}) e) as logs
         from (values ($1::uuid)) as wanted(run_id)
         left join runs r using (run_id)`,
     values: [runId, String(after)],
@@ -34,12 +49,20 @@ export async function readLog(db: Queryable, runId: string, after: bigint): Prom
     .flatMap((row) => StoredEvents.parse(JSON.parse(row.events)))
     .map(({ seq, event, data }) => ({ seq: BigInt(seq), event, data: data ?? null }))
     .filter((event) => event.seq > after);
+  const isPartial = logs?.length === PAGE_ROWS;
   const told = logs?.at(-1)?.outcome;
-  const outcome = told ? StoredOutcome.parse(JSON.parse(told)) : ended(status, error);
+  const outcome = told ? StoredOutcome.parse(JSON.parse(told)) : isPartial ? undefined : ended(status, error);
   return {
     events,
+    isPartial,
     unknown: status === null && !logs,
-    ...(outcome && { outcome: { status: outcome.status, values: outcome.values ?? null, ...(outcome.error && { error: outcome.error }) } }),
+    ...(outcome && {
+      outcome: {
+        status: outcome.status,
+        values: outcome.values ?? null,
+        ...(outcome.error && { error: outcome.error }),
+      },
+    }),
   };
 }
 

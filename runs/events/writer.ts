@@ -78,7 +78,14 @@ export class EventWriter {
                lazy as (select set_config('synchronous_commit', 'off', true) from fence)
           insert into thread_events (thread_id, last_seq, tenant, run_id, events)
           select $1, $3, $4, $5, $6 from lazy`,
-        values: [owner.thread_id, owner.epoch, String(last.seq), run.tenant, run.run_id, `[${batch.map((e) => e.json).join(",")}]`],
+        values: [
+          owner.thread_id,
+          owner.epoch,
+          String(last.seq),
+          run.tenant,
+          run.run_id,
+          `[${batch.map((e) => e.json).join(",")}]`,
+        ],
       });
       if (rowCount === 0) throw leaseLost(owner);
       hub.logged(run.run_id, last.seq);

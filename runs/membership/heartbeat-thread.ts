@@ -27,7 +27,12 @@ main.on("message", (message: ToHeartbeat) => {
 });
 
 /** The connection whose session holds this worker's lock. Losing it is losing the runs. */
-const holder = new pg.Client({ ...options.connection, application_name: "pawl heartbeat", keepAlive: true, query_timeout: 10_000 });
+const holder = new pg.Client({
+  ...options.connection,
+  application_name: "pawl heartbeat",
+  keepAlive: true,
+  query_timeout: 10_000,
+});
 let watcher: pg.Client | undefined;
 
 function lose(reason: string): void {
@@ -103,7 +108,9 @@ async function fellFree(peer: Peer, key: bigint): Promise<boolean> {
   client.on("error", () => {});
   try {
     await client.connect();
-    const granted = client.query("select pg_advisory_lock($1)", [String(LOCK_BASE + BigInt(peer.lock_key))]).then(() => true);
+    const granted = client
+      .query("select pg_advisory_lock($1)", [String(LOCK_BASE + BigInt(peer.lock_key))])
+      .then(() => true);
     const changed = new AbortController();
     const result = await Promise.race([granted, ringChanged(peer, key, changed.signal).then(() => false)]);
     changed.abort();
@@ -129,9 +136,10 @@ async function leave(): Promise<void> {
   watcher?.removeAllListeners();
   // With runs left the row stays: it is how the others find them.
   await holder
-    .query("delete from workers w where worker_id = $1 and not exists (select from runs r where r.worker_id = $1 and r.status = 'running')", [
-      options.workerId,
-    ])
+    .query(
+      "delete from workers w where worker_id = $1 and not exists (select from runs r where r.worker_id = $1 and r.status = 'running')",
+      [options.workerId],
+    )
     .catch(() => {});
   await holder.end().catch(() => {});
   main?.close();

@@ -18,7 +18,10 @@ export type FromHeartbeat =
   /** This worker has no right to its runs any more. */
   | { readonly type: "lost"; readonly reason: string };
 
-export type ToHeartbeat = { readonly type: "alive" } | { readonly type: "recovered"; readonly workerId: string } | { readonly type: "leave" };
+export type ToHeartbeat =
+  | { readonly type: "alive" }
+  | { readonly type: "recovered"; readonly workerId: string }
+  | { readonly type: "leave" };
 
 /** Advisory locks of workers are this plus the worker's `lock_key`. The high half spells "pawl", to stay clear of others. */
 export const LOCK_BASE = 0x7061_776c_0000_0000n;

@@ -11,14 +11,13 @@ export class LegacyMessages {
   readonly #partial = new Map<string, BaseMessageChunk>();
   readonly #complete = new Set<string>();
 
-  /** A chunk of the library's mode `messages`. Only what a model streams has partial forms. */
+  /** A chunk of the library's mode `messages`. */
   *token([message, metadata]: readonly unknown[]): Generator<WireEvent> {
-    if (!isBaseMessage(message) || !isBaseMessageChunk(message) || !message.id) return;
+    if (!isRecord(metadata) || !isPiece(message, metadata) || !message.id) return;
     const { id } = message;
     const before = this.#partial.get(id);
     if (!before) {
-      const known = isRecord(metadata) ? withoutInternals(metadata) : {};
-      yield { event: "messages/metadata", data: { [id]: { metadata: toWire(known) } } };
+      yield { event: "messages/metadata", data: { [id]: { metadata: toWire(withoutInternals(metadata)) } } };
     }
     const soFar = before ? before.concat(message) : message;
     this.#partial.set(id, soFar);
@@ -39,6 +38,12 @@ export class LegacyMessages {
     }
     yield { event: "messages/complete", data: toWire(fresh) };
   }
+}
+
+/** Whether a model streams this. A node's result may be a message chunk, too, but is a whole message. */
+export function isPiece(message: unknown, metadata: unknown): message is BaseMessageChunk {
+  const isFromModel = isRecord(metadata) && metadata["ls_model_type"] === "chat";
+  return isFromModel && isBaseMessage(message) && isBaseMessageChunk(message);
 }
 
 function isMessageWithId(message: unknown): message is { id: string } {

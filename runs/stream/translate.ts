@@ -1,12 +1,12 @@
 /** One chunk of a graph's stream as the events that clients asked for. */
-import { isAIMessageChunk, isBaseMessage, isBaseMessageChunk } from "@langchain/core/messages";
+import { isAIMessageChunk } from "@langchain/core/messages";
 import type { QuestionTracker } from "../../checkpoints/question-tracker.ts";
 import { toWire } from "../../lib/wire.ts";
 import type { StreamMode } from "../run.ts";
 import { isRecord, withoutInternals } from "./checkpoint-ref.ts";
 import { checkpointPayload, debugChunk, taskPayload } from "./debug.ts";
 import { withPublicInterrupts } from "./interrupts.ts";
-import type { LegacyMessages } from "./legacy-messages.ts";
+import { isPiece, type LegacyMessages } from "./legacy-messages.ts";
 import type { WireEvent } from "./stream-graph.ts";
 
 /** A chunk of `graph.stream` with `subgraphs`: the namespace's segments, the library's mode, what it says. */
@@ -63,7 +63,7 @@ function messageTuple(payload: unknown): unknown {
   const [message, metadata] = payload as unknown[];
   const data = toWire(message);
   // A piece of a message says so by its type: clients add pieces up and let whole messages replace each other.
-  const isPiece = isBaseMessage(message) && isBaseMessageChunk(message) && isAIMessageChunk(message);
-  const piece = isPiece && isRecord(data) ? { ...data, type: "AIMessageChunk" } : data;
+  const isAiPiece = isPiece(message, metadata) && isAIMessageChunk(message);
+  const piece = isAiPiece && isRecord(data) ? { ...data, type: "AIMessageChunk" } : data;
   return [piece, toWire(isRecord(metadata) ? withoutInternals(metadata) : metadata) ?? null];
 }

@@ -29,7 +29,7 @@ export async function copyThread(
         with copied as (
           insert into threads (thread_id, tenant, created_by, graph_id, metadata, config, "values", interrupts,
                                status, rest_status)
-          select $2, tenant, $3, graph_id, metadata || jsonb_build_object('thread_id', $2::text), config, "values",
+          select $2::uuid, tenant, $3, graph_id, metadata || jsonb_build_object('thread_id', $2::uuid), config, "values",
                  interrupts, rest.status, rest.status
             from threads
            cross join lateral (select case rest_status when 'interrupted' then 'interrupted' else 'idle' end) as rest (status)
@@ -58,7 +58,7 @@ async function holdSource(tx: Queryable, { tenant }: Principal, sourceId: Thread
   }
   await tx.query({
     name: "hold-owner-to-copy",
-    text: "select from thread_owner where thread_id = $1 for no key update",
+    text: "select from thread_owner where thread_id = $1 for share",
     values: [sourceId],
   });
   return rows[0];

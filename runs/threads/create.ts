@@ -115,7 +115,7 @@ async function prepareReplay(graphs: Graphs, metadata: Json, supersteps: NonNull
 
 function commandOf({ update, goto, resume }: z.infer<typeof RunCommand>): Command {
   return new Command({
-    ...(update && { update: update as Record<string, unknown> }),
+    ...(update && { update }),
     ...(resume !== undefined && { resume }),
     ...(goto && { goto: [goto].flat().map((to) => (typeof to === "string" ? to : new Send(to.node, to.input))) }),
   });

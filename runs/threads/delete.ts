@@ -14,7 +14,8 @@ import { threadNotFound } from "./get.ts";
 export async function deleteThread(tx: Queryable, { tenant }: Principal, threadId: ThreadId): Promise<string[]> {
   const { rowCount } = await tx.query({
     name: "lock-thread-to-delete",
-    text: "select from threads where tenant = $1 and thread_id = $2 for update",
+    // NO KEY: a writer that holds the owner row may still have to refer to this one, and the owner row is waited for next.
+    text: "select from threads where tenant = $1 and thread_id = $2 for no key update",
     values: [tenant, threadId],
   });
   if (rowCount === 0) throw threadNotFound(threadId);

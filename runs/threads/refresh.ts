@@ -5,7 +5,6 @@ import { Saver } from "../../checkpoints/saver.ts";
 import type { Owner } from "../../db/fence.ts";
 import { transaction } from "../../db/pool.ts";
 import { ThreadId } from "../../lib/ids.ts";
-import { toWire } from "../../lib/wire.ts";
 import { lockThread, settleThread } from "../queue.ts";
 import { configAt, type ThreadGraph } from "./graph.ts";
 import { threadProjection } from "./projection.ts";
@@ -14,12 +13,8 @@ import { threadProjection } from "./projection.ts";
 export async function refreshThread(pool: pg.Pool, owner: Owner, { graph, configurable }: ThreadGraph): Promise<void> {
   const saver = new Saver(pool);
   const threadId = ThreadId.parse(owner.thread_id);
-  const { values, next } = await graph.getState(configAt({ threadId, configurable }, saver));
-  const questions = await pendingQuestions(saver, { thread_id: threadId });
-  const projection = threadProjection(
-    { values: toWire(values), next },
-    questions.map((question) => ({ ...question, value: toWire(question.value) })),
-  );
+  const state = await graph.getState(configAt({ threadId, configurable }, saver));
+  const projection = threadProjection(state, await pendingQuestions(saver, { thread_id: threadId }));
   await transaction(pool, async (tx) => {
     await lockThread(tx, threadId);
     await tx.query({

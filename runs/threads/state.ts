@@ -92,7 +92,11 @@ export async function getHistory(
 }
 
 /** The questions that are open at the snapshot's checkpoint; most have none, and then nothing is read. */
-async function questionsAt(saver: Saver, threadId: ThreadId, { tasks, config }: StateSnapshot): Promise<PendingQuestion[]> {
+async function questionsAt(
+  saver: Saver,
+  threadId: ThreadId,
+  { tasks, config }: StateSnapshot,
+): Promise<PendingQuestion[]> {
   if (tasks.every((task) => task.interrupts.length === 0)) return [];
   const { checkpoint_ns, checkpoint_id, checkpoint_map } = config.configurable ?? {};
   // Questions are found from the outermost graph down; a subgraph's config says where that was.

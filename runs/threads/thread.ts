@@ -9,8 +9,10 @@ export type ThreadStatus = z.infer<typeof ThreadStatus>;
 export const Json = z.record(z.string(), z.unknown());
 export type Json = z.infer<typeof Json>;
 
+const Interrupt = z.object({ id: z.string(), value: z.unknown(), response_schema: z.unknown().optional() });
+
 /** The pending questions of each task that has some. */
-export const ThreadInterrupts = z.record(z.string(), z.array(z.object({ id: z.string(), value: z.unknown() })));
+export const ThreadInterrupts = z.record(z.string(), z.array(Interrupt));
 export type ThreadInterrupts = z.infer<typeof ThreadInterrupts>;
 
 /** A thread as clients see it. */

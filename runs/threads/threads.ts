@@ -13,13 +13,7 @@ import { deleteThread } from "./delete.ts";
 import { getThread } from "./get.ts";
 import { patchState } from "./patch-state.ts";
 import { patchThread, type ThreadPatch } from "./patch.ts";
-import {
-  countThreads,
-  searchThreads,
-  type ThreadFilter,
-  type ThreadPage,
-  type ThreadSearch,
-} from "./search.ts";
+import { countThreads, searchThreads, type ThreadFilter, type ThreadPage, type ThreadSearch } from "./search.ts";
 import { getHistory, getState, type HistoryQuery, type StateQuery } from "./state.ts";
 import type { Thread } from "./thread.ts";
 import { type StateUpdate, updateState } from "./update-state.ts";

@@ -51,13 +51,20 @@ export async function updateState(
     throw new PawlError("checkpoint_not_found", `Checkpoint ${checkpoint.checkpoint_id} not found`, { facts });
   }
   try {
-    const edited = await graph.updateState(config, update.values ?? null, update.as_node ?? undefined);
+    const edited = await graph.updateState(
+      { ...config, ...(update.as_node === "__end__" && ofNoRun) },
+      update.values ?? null,
+      update.as_node ?? undefined,
+    );
     await refreshThread(pool, owner, known);
     return checkpointRef(edited);
   } catch (error) {
     throw isPawlError(error, "lease_lost") ? busy(threadId) : refusedUpdate(error);
   }
 }
+
+/** For `__end__` the library copies the metadata of the checkpoint before: with its run's id the edit would go when that run is deleted. */
+const ofNoRun = { metadata: { run_id: null } };
 
 /** The thread's next epoch, as long as nothing is live on it. */
 export async function takeIdleThread(pool: pg.Pool, threadId: ThreadId): Promise<Owner> {

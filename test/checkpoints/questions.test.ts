@@ -7,7 +7,8 @@ import { testDatabase } from "../support/database.ts";
 import { asking, askingTwice, gather, nested, newThread, runOn, State } from "./support.ts";
 
 /** A thread on which `graph` is run, and what it waits for. */
-async function conversation(graph: Pick<ReturnType<typeof asking>, "invoke">) {
+async function conversation(given: unknown) {
+  const graph = given as ReturnType<typeof asking>; // every graph here has this state; the type also names its nodes
   const db = await testDatabase();
   const owner = await newThread(db.pool);
   const pending = () => pendingQuestions(new Saver(db.pool), { thread_id: owner.thread_id });
@@ -15,9 +16,9 @@ async function conversation(graph: Pick<ReturnType<typeof asking>, "invoke">) {
     pending,
     pool: db.pool,
     thread_id: owner.thread_id,
-    run: async (input: unknown) => {
+    run: async (input: object | null) => {
       const { config, tracker } = runOn(db.pool, owner);
-      const outcome = await graph.invoke(input, config).catch((error: unknown) => error);
+      const outcome = await graph.invoke(input as null, config).catch((error: unknown) => error);
       expect(tracker.pending()).toEqual(await pending()); // what a run sees while it executes is what the tables say
       return outcome;
     },

@@ -26,7 +26,7 @@ export function blocking(notes: string, ms: number) {
   return new StateGraph(Log)
     .addNode("block", () => {
       appendFileSync(notes, "block\n");
-      for (const end = Date.now() + ms; Date.now() < end; );
+      for (const end = Date.now() + ms; Date.now() < end;);
       return { log: ["blocked"] };
     })
     .addEdge("__start__", "block")

@@ -31,7 +31,10 @@ const childOptions = (host: RunsHost, leaseSeconds: number): ChildOptions => ({
 });
 
 const faultHost = (): Promise<RunsHost> =>
-  runsHost({ gated: gated(join(folder, "notes"), join(folder, "gate")), blocking: blocking(join(folder, "notes"), 5_000) });
+  runsHost({
+    gated: gated(join(folder, "notes"), join(folder, "gate")),
+    blocking: blocking(join(folder, "notes"), 5_000),
+  });
 
 test("a killed worker's run goes on elsewhere as soon as its lock falls free, from its last step", async () => {
   await using host = await faultHost();
@@ -93,7 +96,9 @@ test("a worker that is stopped past its lease loses its runs, and changes nothin
   const before = await dump(host);
   child.kill("SIGCONT");
   // The zombie executes again once it has rejoined as a new worker: by then it has tried, and failed, to write.
-  await expect.poll(async () => (await host.db.pool.query("select from workers")).rowCount, { timeout: 15_000 }).toBe(2);
+  await expect
+    .poll(async () => (await host.db.pool.query("select from workers")).rowCount, { timeout: 15_000 })
+    .toBe(2);
   expect(await dump(host)).toEqual(before);
 });
 
@@ -115,7 +120,14 @@ test("after a take-over the zombie's checkpoint, event, effect and end are refus
 
   const failed = Promise.withResolvers<Error>();
   const signals = { send() {}, on: () => () => {}, close: async () => {} };
-  const writer = new EventWriter({ db: pool, hub: new Hub(), signals, owner: zombie!, run: zombie!, onFailure: failed.resolve });
+  const writer = new EventWriter({
+    db: pool,
+    hub: new Hub(),
+    signals,
+    owner: zombie!,
+    run: zombie!,
+    onFailure: failed.resolve,
+  });
   await writer.push("values", { late: true });
   await writer.flush();
   expect(isPawlError(await failed.promise, "lease_lost")).toBe(true);

@@ -76,8 +76,8 @@ export class Conversation {
   }
 
   /** With the answer to the one open question, or a map of answers by interrupt id. */
-  async answer(resume: unknown): Promise<BaseMessage[]> {
-    return (await this.#agent.invoke(new Command({ resume }), this.config)).messages;
+  async answer(resume: unknown, options: { recursionLimit?: number } = {}): Promise<BaseMessage[]> {
+    return (await this.#agent.invoke(new Command({ resume }), { ...this.config, ...options })).messages;
   }
 
   async questions() {

@@ -34,6 +34,16 @@ describe("the step budget", () => {
     }
   });
 
+  test("needs no more than the recursion limit that other servers pass", async () => {
+    const { tools } = toolbox();
+    const conversation = new Conversation(tools);
+    const pay = { calls: [{ name: "pay", args: { to: "bob", cents: 1 } }] };
+    model.current.script(pay, ...Array.from({ length: 8 }, (_, a) => sum(a)), { text: "Done." });
+    await conversation.say("Pay, then add");
+    const messages = await conversation.answer({ type: "approve" }, { recursionLimit: 25 });
+    expect(lastAnswer(messages).response_metadata["degraded"]).toMatchObject({ reason: "step_limit" });
+  });
+
   test("lets the most turns that can be set pass without a recursion error", async () => {
     model.current.script(...Array.from({ length: 24 }, (_, a) => sum(a)), { text: "Done." });
     const messages = await new Conversation(toolbox().tools, { max_model_turns: 25 }).say("Add");

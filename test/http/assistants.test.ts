@@ -98,7 +98,7 @@ test("patches at the same moment draw different numbers", async () => {
   const patched = await Promise.all(
     Array.from({ length: 6 }, (_, i) => w.client.assistants.update(assistant_id, { metadata: { [`k${i}`]: i } })),
   );
-  expect(patched.map(({ version }) => version).sort()).toEqual([2, 3, 4, 5, 6, 7]);
+  expect(patched.map(({ version }) => version).sort((a, b) => a - b)).toEqual([2, 3, 4, 5, 6, 7]);
   const { metadata } = await w.client.assistants.get(assistant_id);
   expect(Object.keys(metadata ?? {})).toHaveLength(6);
 });

@@ -43,18 +43,21 @@ test.each(paths)("POST %s from a client that hung up before the answer does not 
   expect(await answered).toEqual([false]);
 });
 
-test.each(paths)("POST %s from a client whose socket broke before the answer does not count as delivered", async (path) => {
-  const { runs, app } = given();
-  await using server = await serve(app);
-  const answered = once(runs.calls, "answered", patience);
-  runs.whileCreating = () => {
-    const closed = once(socket, "close");
-    socket.resetAndDestroy();
-    return closed;
-  };
-  const { socket } = await sendRaw(server.port, requestText(`POST ${path}`, {}, body()));
-  expect(await answered).toEqual([false]);
-});
+test.each(paths)(
+  "POST %s from a client whose socket broke before the answer does not count as delivered",
+  async (path) => {
+    const { runs, app } = given();
+    await using server = await serve(app);
+    const answered = once(runs.calls, "answered", patience);
+    runs.whileCreating = () => {
+      const closed = once(socket, "close");
+      socket.resetAndDestroy();
+      return closed;
+    };
+    const { socket } = await sendRaw(server.port, requestText(`POST ${path}`, {}, body()));
+    expect(await answered).toEqual([false]);
+  },
+);
 
 test.each([
   ["POST /runs/stream", body({ on_disconnect: "cancel" })],
@@ -114,7 +117,10 @@ test("connections that the server itself cuts when it stops cancel nothing", asy
   runs.calls.on("cancel", () => (cancels += 1));
   await using server = await serve(app);
   const answered = once(runs.calls, "answered", patience);
-  const { socket } = await sendRaw(server.port, requestText("POST /runs/stream", {}, body({ on_disconnect: "cancel" })));
+  const { socket } = await sendRaw(
+    server.port,
+    requestText("POST /runs/stream", {}, body({ on_disconnect: "cancel" })),
+  );
   await answered;
   closing.abort();
   const closed = once(socket, "close");

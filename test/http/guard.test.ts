@@ -68,15 +68,19 @@ test.each(["http://localhost:5173", "https://127.0.0.1", "http://[::1]:80", "htt
   },
 );
 
-test.each(["null", "https://evil.example", "https://smith.langchain.com.evil.example", "file://localhost", "", "localhost"])(
-  "pages of origin %j may not call",
-  async (origin) => {
-    const response = await post({ origin, "content-type": "text/plain" });
-    expect(response.status).toBe(403);
-    expect(await response.json()).toMatchObject({ code: "forbidden_origin" });
-    expect(response.headers.get("access-control-allow-origin")).toBeNull();
-  },
-);
+test.each([
+  "null",
+  "https://evil.example",
+  "https://smith.langchain.com.evil.example",
+  "file://localhost",
+  "",
+  "localhost",
+])("pages of origin %j may not call", async (origin) => {
+  const response = await post({ origin, "content-type": "text/plain" });
+  expect(response.status).toBe(403);
+  expect(await response.json()).toMatchObject({ code: "forbidden_origin" });
+  expect(response.headers.get("access-control-allow-origin")).toBeNull();
+});
 
 test("a page of a foreign origin gets no leave to read", async () => {
   const response = await appWith().request("/info", { headers: { origin: "https://evil.example" } });
@@ -84,7 +88,9 @@ test("a page of a foreign origin gets no leave to read", async () => {
 });
 
 test("origins of the configuration may call", async () => {
-  expect((await post({ origin: "https://ui.example" }, appWith({ corsOrigins: ["https://ui.example"] }))).status).toBe(200);
+  expect((await post({ origin: "https://ui.example" }, appWith({ corsOrigins: ["https://ui.example"] }))).status).toBe(
+    200,
+  );
 });
 
 test("a failure carries the CORS headers too, or the page could not read what went wrong", async () => {

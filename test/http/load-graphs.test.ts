@@ -60,7 +60,10 @@ test("a factory gets the configuration of each run", async () => {
 
 test("a factory that fails spoils its run and not the server", async () => {
   const loaded = await load("failing.mjs", `export const graph = () => { throw new Error("no key"); };`);
-  await expect(loaded.resolve({})).rejects.toMatchObject({ code: "graph_invalid", message: expect.stringContaining("no key") });
+  await expect(loaded.resolve({})).rejects.toMatchObject({
+    code: "graph_invalid",
+    message: expect.stringContaining("no key"),
+  });
 });
 
 test("a graph's hash follows its file", async () => {
@@ -77,7 +80,11 @@ test.each([
   ["syntax.mjs:graph", "export const graph = ;", /loading it failed/],
   ["throws.mjs:graph", "throw new Error('no disk');", /loading it failed: no disk/],
   ["number.mjs:graph", "export const graph = 7;", /no compiled graph/],
-  ["never-durable.mjs:graph", `${build} export const graph = builder.compile({ checkpointer: false });`, /checkpointer: false/],
+  [
+    "never-durable.mjs:graph",
+    `${build} export const graph = builder.compile({ checkpointer: false });`,
+    /checkpointer: false/,
+  ],
   ["foreign.mjs:graph", "export const graph = { lg_is_pregel: true };", /another copy or kind/],
   ["python.py:graph", "graph = 1", /must be one of/],
 ])("%s is refused by its name and the reason", async (target, text, reason) => {

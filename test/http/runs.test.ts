@@ -84,14 +84,27 @@ test("the creator of a run gets its events from the beginning, a joiner those af
 
 test("a joiner gets the modes it asks for, and what belongs to every stream", async () => {
   const { runs, app, runId } = given();
-  const events = ["metadata", "values", "updates|a:1", "messages", "messages/partial", "messages|a:1", "custom", "error"];
+  const events = [
+    "metadata",
+    "values",
+    "updates|a:1",
+    "messages",
+    "messages/partial",
+    "messages|a:1",
+    "custom",
+    "error",
+  ];
   runs.events_ = events.map((event, index) => ({ id: String(index), event, data: null }));
   const seenWith = async (query: string) => {
     const text = await (await app.request(`/runs/${runId}/stream?${query}`)).text();
     return [...text.matchAll(/^event: (.*)$/gm)].map(([, name]) => name);
   };
   expect(await seenWith("")).toEqual(events);
-  expect(await seenWith(`stream_mode=${encodeURIComponent('["updates"]')}`)).toEqual(["metadata", "updates|a:1", "error"]);
+  expect(await seenWith(`stream_mode=${encodeURIComponent('["updates"]')}`)).toEqual([
+    "metadata",
+    "updates|a:1",
+    "error",
+  ]);
   expect(await seenWith("stream_mode=messages")).toEqual(["metadata", "messages/partial", "error"]);
   expect(await seenWith("stream_mode=values,messages-tuple")).toEqual([
     "metadata",
@@ -273,4 +286,3 @@ test("a reader that does not read makes the run's events wait, not the memory gr
   expect(made).toBeLessThan(1_000);
   await reader.cancel();
 });
-

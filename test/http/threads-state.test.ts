@@ -45,7 +45,7 @@ test("a state and its history tell where the thread is and was", async () => {
   const history = await historyOf(threadId);
   expect(history.map(({ next }) => next)).toEqual([[], ["b"], ["a"], ["__start__"]]);
   expect(history[0]?.parent_checkpoint).toEqual(history[1]?.checkpoint);
-  expect(JSON.stringify(history)).not.toContain("__pregel");
+  expect(JSON.stringify(history)).not.toContain("__pregel_checkpointer");
 });
 
 test("a history is limited, starts before a checkpoint however it is named, and is filtered by metadata", async () => {
@@ -113,7 +113,11 @@ test("the state of a waiting subgraph is inside its task if asked for, and can b
 test("a subgraph's state can be edited in its namespace", async () => {
   const threadId = await w.threadAfter("nested", { count: 1 });
   const checkpoint = (await stateOf(threadId)).tasks[0]!.checkpoint as Checkpoint;
-  const edited = await w.client.threads.updateState(threadId, { values: { log: ["edited"] }, checkpoint, asNode: "ask" });
+  const edited = await w.client.threads.updateState(threadId, {
+    values: { log: ["edited"] },
+    checkpoint,
+    asNode: "ask",
+  });
   expect(edited).toMatchObject({ checkpoint: { checkpoint_ns: checkpoint.checkpoint_ns } });
   expect((await w.client.threads.getState<Values>(threadId, checkpoint)).values.log).toEqual(["edited"]);
 });
@@ -144,6 +148,16 @@ test("`__end__` without values drops what is pending, as agent-inbox does to ign
   await w.client.threads.updateState(threadId, { values: null, asNode: "__end__" });
   expect(await w.client.threads.get(threadId)).toMatchObject({ status: "idle", interrupts: {} });
   expect(await stateOf(threadId)).toMatchObject({ next: [], tasks: [] });
+});
+
+test("an edit belongs to no run, so it stays when the run before it is deleted", async () => {
+  const { thread_id } = await w.client.threads.create({ graphId: "asking" });
+  await w.invoke("asking", thread_id, { count: 1 }, randomUUID());
+  expect((await stateOf(thread_id)).metadata).toHaveProperty("run_id");
+  await w.client.threads.updateState(thread_id, { values: null, asNode: "__end__" });
+  expect((await stateOf(thread_id)).metadata?.["run_id"]).toBeNull();
+  await w.client.threads.updateState(thread_id, { values: { count: 3 }, asNode: "ask" });
+  expect((await stateOf(thread_id)).metadata).not.toHaveProperty("run_id");
 });
 
 test("`__copy__` forks an earlier checkpoint, from which the graph can go on", async () => {
@@ -202,6 +216,7 @@ test("a thread can be made from the updates of a conversation elsewhere", async 
     graphId: "steps",
     supersteps: [
       { updates: [{ values: { count: 5 }, asNode: "__input__" }] },
+      { updates: [{ values: { count: 5 }, asNode: "__start__" }] },
       { updates: [{ values: { log: ["told"] }, asNode: "a" }] },
     ],
   });

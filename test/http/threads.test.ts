@@ -41,9 +41,7 @@ test("an id can be used once, unless the client says that it does not mind", asy
 
 test("of several creates with one id at the same moment one makes the thread", async () => {
   const threadId = randomUUID();
-  const outcomes = await Promise.all(
-    Array.from({ length: 8 }, () => refusal(w.client.threads.create({ threadId }))),
-  );
+  const outcomes = await Promise.all(Array.from({ length: 8 }, () => refusal(w.client.threads.create({ threadId }))));
   expect(outcomes.filter((outcome) => outcome === "accepted")).toHaveLength(1);
   expect(outcomes.filter((outcome) => outcome === "409 already_exists")).toHaveLength(7);
   const { rows } = await w.db.pool.query("select epoch from thread_owner where thread_id = $1", [threadId]);
@@ -62,7 +60,9 @@ test("another tenant neither sees a thread nor gets its id", async () => {
   await expect(w.threads.patchState(stranger, { threadId, metadata: {} })).rejects.toMatchObject(notFound);
   const mine = { code: "already_exists" };
   await expect(w.threads.create(stranger, { thread_id: threadId })).rejects.toMatchObject(mine);
-  await expect(w.threads.create(stranger, { thread_id: threadId, if_exists: "do_nothing" })).rejects.toMatchObject(mine);
+  await expect(w.threads.create(stranger, { thread_id: threadId, if_exists: "do_nothing" })).rejects.toMatchObject(
+    mine,
+  );
   expect(await w.threads.count(stranger, {})).toBe(0);
   expect(await w.threads.prune(stranger, [threadId])).toBe(0);
 });
@@ -138,14 +138,18 @@ test("a search goes page by page through all that match, newest change first", a
   expect((await w.client.threads.search(deep)).map((thread) => thread.thread_id)).toEqual([made[4]]);
   expect(await w.client.threads.count(deep)).toBe(1);
   expect(await w.client.threads.count({ metadata: { page: "test", tags: ["x"] } })).toBe(7);
-  const chosen = await w.client.threads.search({ ids: [made[1]!, made[0]!, randomUUID()], sortBy: "created_at", sortOrder: "asc" });
+  const chosen = await w.client.threads.search({
+    ids: [made[1]!, made[0]!, randomUUID()],
+    sortBy: "created_at",
+    sortOrder: "asc",
+  });
   expect(chosen.map((thread) => thread.thread_id)).toEqual([made[0], made[1]]);
   expect(await w.client.threads.search({ ids: [] })).toEqual([]);
 });
 
 test("a filter on values leaves out threads that have none, and one on the status works", async () => {
   const threadId = await w.threadAfter("asking", { count: 1 });
-  await w.client.threads.updateState(threadId, { values: { count: 41 } , asNode: "__start__" });
+  await w.client.threads.updateState(threadId, { values: { count: 41 }, asNode: "__start__" });
   const empty = await w.client.threads.create();
   const found = await w.client.threads.search({ values: { count: 41 } });
   expect(found.map((thread) => thread.thread_id)).toEqual([threadId]);

@@ -110,6 +110,23 @@ test("the answer names the result", async () => {
   expect(answer.text).toBe("The result of 17 * 23 is 391.");
 });
 
+test.each([
+  ["What time is it?", { utc: "2026-01-01T00:00:00Z", local: "midnight" }, "The time is midnight."],
+  ["Run `1 + 1`", { status: "ok", value: 2, console: "" }, "The result of 1 + 1 is 2."],
+  ["read a.txt", { path: "a.txt", text: "status: error" }, "a.txt says: status: error"],
+  ["list the files", { entries: [{ path: "a.txt" }, { path: "b" }], more: false }, "The files are: a.txt, b"],
+  ["Run `x`", { status: "error", error: "x is not defined" }, "did not succeed. The tool says: x is not defined"],
+])("the answer to %j names what matters in the tool's result", async (text, result, expected) => {
+  const { answer } = await converse(text, JSON.stringify({ status: "ok", result }));
+  expect(answer.text).toContain(expected);
+});
+
+test("an agent that cuts the plan short gets the results so far", async () => {
+  const { messages } = await converse("What is 1 + 1?", '{"status":"ok","result":2}');
+  const cut = [...messages.slice(0, -1), new HumanMessage("Answer now with what you have.")];
+  expect((await ask(cut, { toolChoice: "none" })).text).toBe("The result of 1 + 1 is 2.");
+});
+
 test.each(['{"status":"error","code":"REJECTED","message":"Not today"}', "Error: not today", "Rejected: not today"])(
   "a call that failed is said to have failed, and the plan ends there: %s",
   async (output) => {

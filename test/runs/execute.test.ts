@@ -30,7 +30,9 @@ test("a run is executed, its events are told in order, and the thread is up to d
     ["values", { log: ["asked"] }],
     ["values", { log: ["asked", "worked"] }],
   ]);
-  expect(events.map(({ id }) => BigInt(id))).toEqual(events.map(({ id }) => BigInt(id)).toSorted((a, b) => (a < b ? -1 : 1)));
+  expect(events.map(({ id }) => BigInt(id))).toEqual(
+    events.map(({ id }) => BigInt(id)).toSorted((a, b) => (a < b ? -1 : 1)),
+  );
   expect(await collect(host, run, events[1]!.id)).toEqual(events.slice(2));
 });
 
@@ -46,7 +48,10 @@ test("a graph that throws ends its run as error, tells it last, and the thread c
   const threadId = await host.thread();
   const run = await host.create(threadId, { input: { log: ["a"] } });
   expect(await join(host, run)).toMatchObject({ status: "error", error: { error: "RangeError", message: "no luck" } });
-  expect((await collect(host, run)).at(-1)).toMatchObject({ event: "error", data: { error: "RangeError", message: "no luck" } });
+  expect((await collect(host, run)).at(-1)).toMatchObject({
+    event: "error",
+    data: { error: "RangeError", message: "no luck" },
+  });
   expect(await host.threadRow(threadId)).toMatchObject({ status: "error", values: { log: ["a"] }, interrupts: {} });
   isBroken = false;
   expect(await join(host, await host.create(threadId, { input: null }))).toMatchObject({ status: "success" });
@@ -97,15 +102,19 @@ test("a rolled back run leaves neither a row nor a checkpoint nor a value", asyn
   await started.promise;
   const third = await host.create(threadId, { input: { log: ["three"] }, multitask_strategy: "rollback" });
   expect(await join(host, third)).toMatchObject({ values: { log: ["one", "turn 1", "three", "turn 3"] } });
-  await expect(host.runs.get(localPrincipal, { runId: second.run_id })).rejects.toSatisfy((e) => isPawlError(e, "run_not_found"));
-  const { rows } = await host.db.pool.query("select from checkpoints where metadata ->> 'run_id' = $1", [second.run_id]);
+  await expect(host.runs.get(localPrincipal, { runId: second.run_id })).rejects.toSatisfy((e) =>
+    isPawlError(e, "run_not_found"),
+  );
+  const { rows } = await host.db.pool.query("select from checkpoints where metadata ->> 'run_id' = $1", [
+    second.run_id,
+  ]);
   expect(rows).toEqual([]);
 });
 
 const asker = new StateGraph(Log)
   .addNode("ask", () => {
-    const one = interrupt("one?") as string;
-    const two = interrupt("two?") as string;
+    const one = interrupt<string, string>("one?");
+    const two = interrupt<string, string>("two?");
     return { log: [one, two] };
   })
   .addEdge("__start__", "ask")
@@ -128,9 +137,13 @@ test("questions asked one after the other have different ids, and an answer to t
   await using host = await runsHost({ asker });
   await host.startWorker();
   const threadId = await host.thread();
-  expect(await join(host, await host.create(threadId))).toMatchObject({ values: { __interrupt__: [{ value: "one?" }] } });
+  expect(await join(host, await host.create(threadId))).toMatchObject({
+    values: { __interrupt__: [{ value: "one?" }] },
+  });
   const [one] = await questions(host, threadId);
-  expect(await join(host, await host.create(threadId, { command: { resume: { [one!.id]: "" } } }))).toMatchObject({ status: "success" }); // a falsy answer is one
+  expect(await join(host, await host.create(threadId, { command: { resume: { [one!.id]: "" } } }))).toMatchObject({
+    status: "success",
+  }); // a falsy answer is one
   const [two, ...others] = await questions(host, threadId);
   expect(two).toMatchObject({ value: "two?" });
   expect(others).toEqual([]);
@@ -142,7 +155,9 @@ test("questions asked one after the other have different ids, and an answer to t
   expect(await questions(host, threadId)).toEqual([two]);
   const end = await join(host, await host.create(threadId, { command: { resume: false } }));
   expect(end).toMatchObject({ status: "success", values: { log: ["", false] } });
-  await expect(host.create(threadId, { command: { resume: "again" } })).rejects.toSatisfy((e) => isPawlError(e, "nothing_to_resume"));
+  await expect(host.create(threadId, { command: { resume: "again" } })).rejects.toSatisfy((e) =>
+    isPawlError(e, "nothing_to_resume"),
+  );
 });
 
 test("with several questions pending a bare answer is refused, a partial map answers its own, and only the rest stay", async () => {
@@ -151,7 +166,7 @@ test("with several questions pending a bare answer is refused, a partial map ans
   const threadId = await host.thread();
   await join(host, await host.create(threadId));
   const pending = await questions(host, threadId);
-  expect(pending.map(({ value }) => value).sort()).toEqual(["left?", "right?"]);
+  expect(pending.map(({ value }) => String(value)).toSorted((a, b) => a.localeCompare(b))).toEqual(["left?", "right?"]);
   const refusals = [
     ["yes", "ambiguous_resume"],
     [{}, "invalid_input"],

@@ -227,6 +227,14 @@ test("a guest process has no environment, no files, no root, and the limits of i
   expect(read("limits")).toMatch(/Max data size\s+939524096 /);
 });
 
+test("idle guests that somebody killed are replaced", async () => {
+  await run("1");
+  await expect.poll(() => guestPids().length).toBeGreaterThan(1);
+  for (const pid of guestPids()) process.kill(pid, "SIGKILL");
+  await expect.poll(() => guestPids().length).toBe(0);
+  expect(await run("2")).toMatchObject({ status: "ok", value: 2 });
+});
+
 test("other languages, network and environment are refused, not ignored", async () => {
   expect(await session.run({ language: "python", code: "1" })).toMatchObject({ status: "denied" });
   const open = (policy: object) => executor.open(nowhere, { ...defaultPolicy, ...policy });

@@ -24,8 +24,15 @@ export default async function setup(project: TestProject): Promise<() => Promise
   await pool.query(`alter database ${TEMPLATE} with is_template true allow_connections false`);
   await pool.end();
   project.provide("postgres", postgres.connection);
-  return async () => {
+  const tearDown = async (): Promise<void> => {
     await postgres.stop();
     await rm(dataDir, { recursive: true, force: true });
+  };
+  // Vitest ends at once on SIGTERM (a time-out of whoever started it), and no later run would find this Postgres.
+  const onTerminate = (): void => void tearDown().finally(() => process.exit(143));
+  process.once("SIGTERM", onTerminate);
+  return () => {
+    process.off("SIGTERM", onTerminate);
+    return tearDown();
   };
 }

@@ -26,7 +26,10 @@ export interface RunsHost extends AsyncDisposable {
 export async function runsHost(compiled: Record<string, AnyGraph>): Promise<RunsHost> {
   const db = await testDatabase();
   const graphs: Graphs = new Map(
-    Object.entries(compiled).map(([graph_id, graph]) => [graph_id, { graph_id, hash: "test", resolve: async () => graph }]),
+    Object.entries(compiled).map(([graph_id, graph]) => [
+      graph_id,
+      { graph_id, hash: "test", resolve: async () => graph },
+    ]),
   );
   await createSystemAssistants(db.pool, localPrincipal, graphs);
   const hub = new Hub();
@@ -40,7 +43,16 @@ export async function runsHost(compiled: Record<string, AnyGraph>): Promise<Runs
     graphs,
     async startWorker({ concurrency = 4, leaseSeconds = 10 } = {}) {
       const { pool, connection } = db;
-      const worker = await RunWorker.start({ pool, connection, hub, signals, graphs, concurrency, leaseSeconds, log: silent });
+      const worker = await RunWorker.start({
+        pool,
+        connection,
+        hub,
+        signals,
+        graphs,
+        concurrency,
+        leaseSeconds,
+        log: silent,
+      });
       workers.push(worker);
       return worker;
     },
@@ -50,7 +62,8 @@ export async function runsHost(compiled: Record<string, AnyGraph>): Promise<Runs
       await db.pool.query("insert into thread_owner (thread_id) values ($1)", [threadId]);
       return threadId;
     },
-    create: (threadId, body = {}) => runs.create(localPrincipal, { assistant_id: first, input: {}, ...body }, { threadId }),
+    create: (threadId, body = {}) =>
+      runs.create(localPrincipal, { assistant_id: first, input: {}, ...body }, { threadId }),
     async threadRow(threadId) {
       const { rows } = await db.pool.query("select * from threads where thread_id = $1", [threadId]);
       return rows[0];
@@ -71,6 +84,8 @@ export const Log = Annotation.Root({
 export type LogState = typeof Log.State;
 
 /** A graph of one node. */
-export function oneNode(node: (state: LogState, config: { signal?: AbortSignal }) => Promise<Partial<LogState>>): AnyGraph {
+export function oneNode(
+  node: (state: LogState, config: { signal?: AbortSignal }) => Promise<Partial<LogState>>,
+): AnyGraph {
   return new StateGraph(Log).addNode("work", node).addEdge("__start__", "work").compile();
 }

@@ -4,7 +4,6 @@ import { FencedSaver } from "../../checkpoints/fenced-saver.ts";
 import { transaction } from "../../db/pool.ts";
 import { ThreadId } from "../../lib/ids.ts";
 import { localPrincipal } from "../../lib/principal.ts";
-import { deleteThread } from "../../runs/threads/delete.ts";
 import { createThreads } from "../../runs/threads/threads.ts";
 import { takeIdleThread } from "../../runs/threads/update-state.ts";
 import { refusal, type World, world } from "./support.ts";
@@ -16,7 +15,9 @@ beforeAll(async () => {
 afterAll(() => w[Symbol.asyncDispose]());
 
 const count = async (table: string, threadId: string): Promise<number> => {
-  const { rows } = await w.db.pool.query(`select count(*)::int as n from ${table} where thread_id::text = $1`, [threadId]);
+  const { rows } = await w.db.pool.query(`select count(*)::int as n from ${table} where thread_id::text = $1`, [
+    threadId,
+  ]);
   return rows[0].n;
 };
 
@@ -118,32 +119,38 @@ test("a write that is under way when its thread is deleted goes with it", async 
   try {
     await writer.query("begin");
     await writer.query("select from thread_owner where thread_id = $1 for share", [threadId]);
-    await writer.query("insert into checkpoints (thread_id, checkpoint_ns, checkpoint_id, checkpoint) values ($1, '', 'late', '{}')", [
-      threadId,
-    ]);
+    await writer.query(
+      "insert into checkpoints (thread_id, checkpoint_ns, checkpoint_id, checkpoint) values ($1, '', 'late', '{}')",
+      [threadId],
+    );
     const deletion = w.client.threads.delete(threadId);
     await w.untilWaiting(1);
+    // It refers to the thread's row, which the deletion holds while it waits for this transaction.
+    await writer.query("insert into effects (thread_id, key, run_id, epoch, name) values ($1, 'k', $1, 0, 'mail')", [
+      threadId,
+    ]);
     await writer.query("commit");
     await deletion;
   } finally {
     writer.release();
   }
-  expect(await count("checkpoints", threadId)).toBe(0);
+  expect([await count("checkpoints", threadId), await count("effects", threadId)]).toEqual([0, 0]);
 });
 
 test("claiming a run and deleting its thread do not lock each other out", async () => {
   const threadId = await w.threadAfter("steps", { count: 1 });
   await w.createRun(threadId, { assistant_id: "steps" });
   const { pool } = w.db;
+  let deletion: Promise<unknown> | undefined;
   await transaction(pool, async (tx) => {
     // What a claim holds between its two locks.
     await tx.query("select from runs where thread_id = $1 for update", [threadId]);
-    const deletion = transaction(pool, (other) => deleteThread(other, localPrincipal, threadId));
+    deletion = w.client.threads.delete(threadId);
     await w.untilWaiting(1);
     await tx.query("update thread_owner set epoch = epoch + 1 where thread_id = $1", [threadId]);
-    return deletion.catch(() => undefined).constructor;
   });
-  await expect.poll(() => count("threads", threadId)).toBe(0);
+  await deletion;
+  expect(await count("threads", threadId)).toBe(0);
 });
 
 test("a thread that is busy is copied as it is at that moment, without its runs", async () => {
@@ -169,7 +176,9 @@ test("a copy waits for the write that is under way on its source", async () => {
     await writer.query("select from thread_owner where thread_id = $1 for share", [threadId]);
     const copying = w.threads.copy(localPrincipal, ThreadId.parse(threadId));
     await w.untilWaiting(1);
-    await writer.query("update checkpoints set metadata = metadata || '{\"late\": true}' where thread_id = $1", [threadId]);
+    await writer.query("update checkpoints set metadata = metadata || '{\"late\": true}' where thread_id = $1", [
+      threadId,
+    ]);
     await writer.query("commit");
     const { thread_id } = await copying;
     const history = await w.client.threads.getHistory(thread_id);

@@ -34,18 +34,12 @@ const steps = new StateGraph(State)
 /** Asks one question, or as many in parallel as `count` says. */
 const asking = new StateGraph(State)
   .addNode("ask", (state: { item?: number }) => ({ log: [String(interrupt({ question: state.item ?? 0 }))] }))
-  .addConditionalEdges(START, ({ count }) =>
-    Array.from({ length: count ?? 1 }, (_, item) => new Send("ask", { item })),
-  )
+  .addConditionalEdges(START, ({ count }) => Array.from({ length: count ?? 1 }, (_, item) => new Send("ask", { item })))
   .addEdge("ask", END)
   .compile();
 
 /** With a subgraph `inner`, which asks. */
-const nested = new StateGraph(State)
-  .addNode("inner", asking)
-  .addEdge(START, "inner")
-  .addEdge("inner", END)
-  .compile();
+const nested = new StateGraph(State).addNode("inner", asking).addEdge(START, "inner").addEdge("inner", END).compile();
 
 const chat = new StateGraph(MessagesAnnotation)
   .addNode("say", () => ({ messages: [{ role: "ai", content: "hello" }] }))
@@ -66,7 +60,7 @@ export interface World extends AsyncDisposable {
   /** A thread of that graph on which it has run, without a run's row. */
   threadAfter(graphId: string, input: unknown): Promise<ThreadId>;
   /** Goes on from the thread's newest checkpoint, as a worker would. */
-  invoke(graphId: string, threadId: string, input: unknown): Promise<void>;
+  invoke(graphId: string, threadId: string, input: unknown, runId?: string): Promise<void>;
   createRun(threadId: string, body: Pick<RunCreate, "assistant_id"> & Partial<RunCreate>): Promise<Run>;
   claim(): Promise<ClaimedRun[]>;
   /** Resolves once so many connections wait for a lock. */
@@ -83,7 +77,7 @@ export async function world(extra: Record<string, unknown> = {}): Promise<World>
     ]),
   );
   const threads = createThreads({ pool, graphs });
-  const assistants = createAssistants({ pool, graphs });
+  const assistants = createAssistants({ pool, graphs, threads });
   await assistants.createForGraphs(localPrincipal);
   const app = testApp({ routes: [threadRoutes(threads), assistantRoutes(assistants)] });
   const client = new Client({
@@ -91,9 +85,9 @@ export async function world(extra: Record<string, unknown> = {}): Promise<World>
     callerOptions: { maxRetries: 0, fetch: async (url: string, init?: RequestInit) => app.request(url, init) },
   });
 
-  async function invoke(graphId: string, threadId: string, input: unknown): Promise<void> {
+  async function invoke(...[graphId, threadId, input, run_id]: Parameters<World["invoke"]>): Promise<void> {
     const graph = await graphs.get(graphId)!.resolve({});
-    const config = { configurable: { thread_id: threadId, __pregel_checkpointer: new Saver(pool) } };
+    const config = { configurable: { thread_id: threadId, run_id, __pregel_checkpointer: new Saver(pool) } };
     for await (const _ of await graph.stream(input, config));
   }
 

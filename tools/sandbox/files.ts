@@ -1,28 +1,14 @@
 /**
- * Reads and writes a thread's workspace without leaving it, for hosts where no kernel does that check. Every
- * component of a path is looked at (`lstat`) and no symbolic link is followed, wherever it points: only a tool writes
- * here, so one that exists was planted. Only regular files are opened; a FIFO would hang whoever reads it.
+ * Reads and writes a thread's workspace without leaving it, for hosts where no kernel does that check. Only regular
+ * files are opened (a FIFO would hang whoever reads it), and only after each component of the path was looked at.
  */
 import { randomUUID } from "node:crypto";
-import { constants, type Stats } from "node:fs";
+import { constants } from "node:fs";
 import { lstat, mkdir, open, readdir, rename, rm } from "node:fs/promises";
-import { dirname, join, posix } from "node:path";
+import { dirname, join } from "node:path";
+import { absent, FileError, partsOf, requireRegular, rethrowFor, statOf } from "./paths.ts";
 import type { Policy } from "./types.ts";
 import type { Workspace } from "./workspace.ts";
-
-/** The codes of deepagents' `FileOperationError`. */
-export type FileErrorCode = "file_not_found" | "permission_denied" | "is_directory" | "invalid_path";
-
-/** Carries the guest's path, never ours. */
-export class FileError extends Error {
-  override readonly name = "FileError";
-  readonly code: FileErrorCode;
-
-  constructor(code: FileErrorCode, message: string) {
-    super(message);
-    this.code = code;
-  }
-}
 
 export interface FileEntry {
   /** Relative to the workspace. */
@@ -31,9 +17,6 @@ export interface FileEntry {
   readonly size: number;
 }
 
-const guestRoot = "/workspace";
-/** Keeps one write from creating more folders than the cap on their number could notice. */
-const maxDepth = 32;
 const megabyte = 1_024 * 1_024;
 /** Our own unfinished writes; never listed. */
 const temporary = /^\.pawl-[0-9a-f-]{36}\.tmp$/;
@@ -112,17 +95,6 @@ const openFlags = {
   create: constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW,
 };
 
-function partsOf(path: string): string[] {
-  if (path.includes("\0")) throw new FileError("invalid_path", "A path cannot contain U+0000");
-  const inside = path === guestRoot || path.startsWith(`${guestRoot}/`) ? path.slice(guestRoot.length + 1) : path;
-  const parts = inside.split("/").filter((part) => part !== "" && part !== ".");
-  if (posix.isAbsolute(inside) || parts.includes("..")) {
-    throw new FileError("invalid_path", `${path} is not inside ${guestRoot}`);
-  }
-  if (parts.length > maxDepth) throw new FileError("invalid_path", `${path} has more than ${maxDepth} parts`);
-  return parts;
-}
-
 /** Throws unless each folder exists and is one. */
 async function checkFolders(workspace: Workspace, folders: readonly string[], path: string): Promise<void> {
   const parent = await statOf(workspace, folders, path);
@@ -131,31 +103,12 @@ async function checkFolders(workspace: Workspace, folders: readonly string[], pa
     throw new FileError("invalid_path", `${path} goes through something that is not a directory`);
 }
 
-/** What `parts` names, or undefined when a component is missing. Throws for a symbolic link anywhere on the way. */
-async function statOf(workspace: Workspace, parts: readonly string[], path: string): Promise<Stats | undefined> {
-  let stats: Stats | undefined = await lstat(workspace.root);
-  for (let depth = 1; depth <= parts.length; depth++) {
-    if (!stats.isDirectory())
-      throw new FileError("invalid_path", `${path} goes through something that is not a directory`);
-    stats = await lstat(join(workspace.root, ...parts.slice(0, depth))).catch(absent(path));
-    if (!stats) return undefined;
-    if (stats.isSymbolicLink()) throw new FileError("permission_denied", `${path} is or goes through a symbolic link`);
-  }
-  return stats;
-}
-
 async function ensureFolders(workspace: Workspace, folders: readonly string[], path: string): Promise<void> {
   for (let depth = 1; depth <= folders.length; depth++) {
     const folder = folders.slice(0, depth);
     if (!(await statOf(workspace, folder, path)))
       await mkdir(join(workspace.root, ...folder), 0o700).catch(rethrowFor(path));
   }
-}
-
-function requireRegular(stats: Stats, path: string): void {
-  if (stats.isDirectory()) throw new FileError("is_directory", `${path} is a directory`);
-  // More than one name: the other one may be outside.
-  if (!stats.isFile() || stats.nlink > 1) throw new FileError("permission_denied", `${path} is not a regular file`);
 }
 
 async function requireRoom(
@@ -190,34 +143,4 @@ async function* walk(workspace: Workspace, parts: readonly string[]): AsyncGener
     yield { path: inside.join("/"), type, size: type === "file" ? stats.size : 0 };
     if (type === "directory") yield* walk(workspace, inside);
   }
-}
-
-const codeOf: Readonly<Record<string, FileErrorCode>> = {
-  ENOENT: "file_not_found",
-  EISDIR: "is_directory",
-  ENOTDIR: "invalid_path",
-  ENAMETOOLONG: "invalid_path",
-  ELOOP: "permission_denied",
-  EACCES: "permission_denied",
-  EPERM: "permission_denied",
-  ENXIO: "permission_denied", // a socket, or a FIFO without a reader
-};
-
-const problems: Readonly<Record<FileErrorCode, string>> = {
-  file_not_found: "does not exist",
-  permission_denied: "is not a regular file",
-  is_directory: "is a directory",
-  invalid_path: "is not a path of a file",
-};
-
-/** The system's message names our path, so it is replaced. */
-function rethrowFor(path: string): (error: unknown) => never {
-  return (error) => {
-    const code = codeOf[(error as NodeJS.ErrnoException).code ?? ""];
-    throw code ? new FileError(code, `${path} ${problems[code]}`) : error;
-  };
-}
-
-function absent(path: string): (error: unknown) => undefined {
-  return (error) => ((error as NodeJS.ErrnoException).code === "ENOENT" ? undefined : rethrowFor(path)(error));
 }

@@ -1,4 +1,5 @@
 /** One guest process, seen from our side: started ahead, used once, always killed. */
+import { realpathSync } from "node:fs";
 import { createRequire, findPackageJSON } from "node:module";
 import { dirname, extname, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -29,17 +30,27 @@ export class GuestChild {
   readonly #answered = Promise.withResolvers<void>();
   readonly #process: Confined;
   #received = "";
+  #isGone = false;
   #maxReceived = readyLine.length;
   #end: "timeout" | "killed" | "output_limit" | undefined;
 
   constructor(limits: GuestLimits) {
-    this.#process = spawnConfined(process.execPath, [...nodeFlags(), guestFile, String(limits.jsMemMb)], {
-      cpuSeconds: limits.cpuSeconds,
-      dataMb: idleDataMb + vmsOfRoom * limits.jsMemMb,
-      openFiles: Math.max(openFilesFloor, limits.openFiles),
-      fileMb: 0,
-    });
+    this.#process = spawnConfined(
+      process.execPath,
+      [...nodeFlags(), guestFile, String(limits.jsMemMb), ...engineFiles],
+      {
+        cpuSeconds: limits.cpuSeconds,
+        dataMb: idleDataMb + vmsOfRoom * limits.jsMemMb,
+        openFiles: Math.max(openFilesFloor, limits.openFiles),
+        fileMb: 0,
+      },
+    );
     this.#listen();
+  }
+
+  /** Whether it ended while it waited: somebody killed it, or the machine ran short of memory. */
+  get isGone(): boolean {
+    return this.#isGone;
   }
 
   /** Resolves when the process is ready for code. Rejects when it ended before, took too long, or `signal` aborted. */
@@ -92,9 +103,10 @@ export class GuestChild {
       if (this.#received.length > this.#maxReceived) this.#stop("output_limit");
       else if (this.#received.endsWith("\n")) (this.#received === readyLine ? this.#ready : this.#answered).resolve();
     });
-    void this.#process.ended.then(({ code, signal }) =>
-      this.#ready.reject(new Error(`The guest process ended before it was ready (${signal ?? code})`)),
-    );
+    void this.#process.ended.then(({ code, signal }) => {
+      this.#isGone = true;
+      this.#ready.reject(new Error(`The guest process ended before it was ready (${signal ?? code})`));
+    });
     this.#ready.promise.catch(() => {}); // an idle child that dies is noticed when it is taken
   }
 
@@ -125,18 +137,21 @@ function parseEvaluation(text: string): Evaluation | undefined {
   }
 }
 
-/** `guest.ts` beside `child.ts`, `guest.js` beside `child.js`. */
-const guestFile = fileURLToPath(new URL(`guest${extname(import.meta.url)}`, import.meta.url));
+/** `guest.ts` beside `child.ts`, `guest.js` beside `child.js`. Real paths: Node's permission model compares those. */
+const extension = extname(import.meta.url);
+const guestFile = realpathSync(fileURLToPath(new URL(`guest${extension}`, import.meta.url)));
+const { resolve: locate } = createRequire(guestFile);
+const engineFiles = [locate("quickjs-wasi"), locate("quickjs-wasi/quickjs.wasm")];
 
 /**
  * Node's permission model as a second line of defence: it is not a boundary (its own words), the VM is. It names
  * each file that the guest imports, so it also notices when somebody adds an import.
  */
 function nodeFlags(): string[] {
-  const here = dirname(guestFile);
-  const extension = extname(guestFile);
-  const own = ["guest", "vm", "prelude", "protocol", "../output"].map((name) => resolve(here, name + extension));
-  const engine = dirname(createRequire(guestFile).resolve("quickjs-wasi/package.json"));
+  const own = ["guest", "vm", "prelude", "protocol", "../output"].map((name) =>
+    resolve(guestFile, "..", name + extension),
+  );
+  const engine = dirname(locate("quickjs-wasi/package.json"));
   // Node reads the nearest package.json to learn that our files are ES modules.
   const readable = [...own, engine, findPackageJSON(pathToFileURL(guestFile))].filter((path) => path !== undefined);
   return [

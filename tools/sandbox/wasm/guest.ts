@@ -3,18 +3,21 @@
  * starts for every call, and it may read only the files that the executor names to Node's permission model.
  */
 import { readFileSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { createVm } from "./vm.ts";
+import { pathToFileURL } from "node:url";
+import { createVm, type Engine } from "./vm.ts";
 import { type GuestRequest, readyLine } from "./protocol.ts";
 
 /** Of the web's types, this is all that is needed here. */
 declare const WebAssembly: { readonly Module: new (bytes: Uint8Array) => object };
 
 const [stdin, stdout] = [0, 1];
-const memoryMb = Number(process.argv[2]);
+const [memory, libraryFile = "", wasmFile = ""] = process.argv.slice(2);
+const memoryMb = Number(memory);
 
-const wasm = new WebAssembly.Module(readFileSync(createRequire(import.meta.url).resolve("quickjs-wasi/quickjs.wasm")));
-const vm = await createVm(wasm, memoryMb);
+// By their real paths: resolving a package would have to read folders and links that the guest may not read.
+const library = (await import(pathToFileURL(libraryFile).href)) as Engine["library"];
+const engine: Engine = { library, wasm: new WebAssembly.Module(readFileSync(wasmFile)) };
+const vm = await createVm(engine, memoryMb);
 await warmUp();
 dropRoot();
 refuseUnlessConfined();
@@ -28,7 +31,7 @@ process.exit(0);
 /** V8 compiles a WASM function when it is first called. Another VM of the same module pays that before the call. */
 async function warmUp(): Promise<void> {
   const code = "console.log(1); [1].map((x) => ({ x }));";
-  (await createVm(wasm, memoryMb)).evaluate({ code, timeoutMs: 1_000, outputBytes: 100, resultBytes: 100 });
+  (await createVm(engine, memoryMb)).evaluate({ code, timeoutMs: 1_000, outputBytes: 100, resultBytes: 100 });
 }
 
 /** Under root each guest gets a user id of its own, so that an escape from the VM is not root and cannot signal another guest. */

@@ -5,10 +5,7 @@ const maxDepth = 32;
 /** Throws for text that is not JSON or is nested deeper than 32 levels. Drops `__proto__` and `constructor` keys. */
 export function parseUntrusted(json: string): unknown {
   if (depthOf(json) > maxDepth) throw new Error(`The result is nested deeper than ${maxDepth} levels`);
-  return JSON.parse(json, function dropDangerous(this: unknown, key: string, value: unknown) {
-    // An array has neither key, and deleting from one would leave a hole.
-    return key === "__proto__" || key === "constructor" ? undefined : value;
-  });
+  return JSON.parse(json, (key, value: unknown) => (key === "__proto__" || key === "constructor" ? undefined : value));
 }
 
 /** Counted in the text, since a parser that builds the value first may overflow its stack in the reviver. */

@@ -23,7 +23,7 @@ export class GuestPool {
    */
   async withGuest<T>(use: (guest: GuestChild) => Promise<T>): Promise<T> {
     if (this.#closed) throw new Error("The sandbox is closed");
-    const guest = this.#idle.shift() ?? this.#start();
+    const guest = this.#takeIdle() ?? this.#start();
     try {
       return await use(guest);
     } finally {
@@ -35,6 +35,14 @@ export class GuestPool {
   async close(): Promise<void> {
     this.#closed = true;
     await Promise.all([...this.#live].map((guest) => guest.kill()));
+  }
+
+  #takeIdle(): GuestChild | undefined {
+    for (let guest = this.#idle.shift(); guest; guest = this.#idle.shift()) {
+      if (!guest.isGone) return guest;
+      this.#live.delete(guest);
+    }
+    return undefined;
   }
 
   #start(): GuestChild {

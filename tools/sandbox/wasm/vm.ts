@@ -2,7 +2,7 @@
  * Evaluates a guest's code in one QuickJS VM, once. Runs in the guest process only. The value of the last expression
  * is the result, top-level `await` works, and there are no timers, no modules, no network and no files.
  */
-import { EvalFlags, type JSValueHandle, QuickJS } from "quickjs-wasi";
+import type * as quickjs from "quickjs-wasi";
 import { Capture } from "../output.ts";
 import { prelude } from "./prelude.ts";
 import type { Evaluation, EvaluationStatus, GuestRequest } from "./protocol.ts";
@@ -14,9 +14,15 @@ export interface GuestVm {
   evaluate(request: GuestRequest): Evaluation;
 }
 
-export async function createVm(wasm: object, memoryMb: number): Promise<GuestVm> {
+/** The library and its compiled binary, loaded by whoever knows where they are. */
+export interface Engine {
+  readonly library: typeof quickjs;
+  readonly wasm: object;
+}
+
+export async function createVm({ library, wasm }: Engine, memoryMb: number): Promise<GuestVm> {
   let interrupt = (): boolean => false;
-  const vm = await QuickJS.create({
+  const vm = await library.QuickJS.create({
     wasm,
     memoryLimit: memoryMb * 1_024 * 1_024,
     maxStackSize: stackBytes,
@@ -27,7 +33,7 @@ export async function createVm(wasm: object, memoryMb: number): Promise<GuestVm>
   });
   return {
     evaluate(request) {
-      const evaluator = new Evaluator(vm, request);
+      const evaluator = new Evaluator(vm, request, library.EvalFlags.ASYNC);
       interrupt = () => evaluator.mustStop();
       return evaluator.run();
     },
@@ -35,15 +41,17 @@ export async function createVm(wasm: object, memoryMb: number): Promise<GuestVm>
 }
 
 class Evaluator {
-  readonly #vm: QuickJS;
+  readonly #vm: quickjs.QuickJS;
   readonly #request: GuestRequest;
+  readonly #topLevelAwait: number;
   readonly #deadline: number;
   readonly #console: Capture;
   #stopped: EvaluationStatus | undefined;
   #outcome: Pick<Evaluation, "status" | "json" | "error"> | undefined;
 
-  constructor(vm: QuickJS, request: GuestRequest) {
+  constructor(vm: quickjs.QuickJS, request: GuestRequest, topLevelAwait: number) {
     this.#vm = vm;
+    this.#topLevelAwait = topLevelAwait;
     this.#request = request;
     this.#deadline = performance.now() + request.timeoutMs;
     this.#console = new Capture(request.outputBytes);
@@ -70,18 +78,18 @@ class Evaluator {
     const write = vm.newFunction("write", (line) => this.#write(line));
     const report = vm.newFunction("report", (kind, text) => this.#report(kind, text));
     const finish = vm.callFunction(vm.evalCode(prelude, "prelude.js"), vm.undefined, write, report);
-    const evaluation = vm.evalCode(this.#request.code, "code.js", EvalFlags.ASYNC);
+    const evaluation = vm.evalCode(this.#request.code, "code.js", this.#topLevelAwait);
     vm.callFunction(finish, vm.undefined, evaluation);
     vm.executePendingJobs();
   }
 
-  #write(line: JSValueHandle | undefined): JSValueHandle {
+  #write(line: quickjs.JSValueHandle | undefined): quickjs.JSValueHandle {
     if (line?.isString) this.#console.write(Buffer.from(line.toString()));
     if (this.#console.total > 10 * this.#request.outputBytes) this.#stopped ??= "output_limit";
     return this.#vm.undefined;
   }
 
-  #report(kind: JSValueHandle | undefined, text: JSValueHandle | undefined): JSValueHandle {
+  #report(kind: quickjs.JSValueHandle | undefined, text: quickjs.JSValueHandle | undefined): quickjs.JSValueHandle {
     const said = text?.toString() ?? "";
     if (kind?.toString() === "error") this.#outcome = failed(said);
     else if (Buffer.byteLength(said) > this.#request.resultBytes) {

@@ -1,0 +1,185 @@
+#!/usr/bin/env node
+/** `pawl serve | worker | migrate`: arguments in, a running process out, and its orderly end. */
+import { parseArgs } from "node:util";
+import { addToEnvironment, config } from "../lib/config.ts";
+import { asError, isPawlError, PawlError } from "../lib/errors.ts";
+import { createLog, type Log } from "../lib/log.ts";
+import { modelAddress } from "../models/endpoint.ts";
+import { loadGraphs } from "./load-graphs.ts";
+import { startServer } from "./main.ts";
+import { applySchema, labelOf, openDatabase, type OpenDatabase } from "./open-database.ts";
+import { type Project, readProject } from "./project.ts";
+import { openRuntime } from "./runtime.ts";
+
+const HELP = `Usage: pawl <command> [options]
+
+  serve     the HTTP API, and the execution of runs (default)
+  worker    the execution of runs only
+  migrate   brings the database of DATABASE_URL up to date
+
+  --config <file>   the project          (langgraph.json)
+  --host <address>  where to listen      (127.0.0.1)
+  --port <number>   0 for any free one   (2024, or the next that is free)
+  --no-workers      serve: execute no runs here
+  --insecure        serve: let everybody who reaches the address drive the server
+  --help
+
+The environment configures the rest: DATABASE_URL, MODEL_BASE_URL, MODEL_NAME, MODEL_API_KEY, PAWL_*.
+`;
+
+/** How long running graphs have to get to their next step, and the whole process to end, after the first signal. */
+const GRACE_MS = 15_000;
+const DEADLINE_MS = 25_000;
+
+const say = (text: string): void => void process.stdout.write(text);
+
+/** What a command leaves running. */
+interface Running {
+  close(graceMs: number): Promise<void>;
+}
+
+await main().catch((thrown: unknown) => {
+  const error = asError(thrown);
+  // Our own errors say what to do; anything else is a bug, and its stack helps.
+  process.stderr.write(`${isPawlError(error) ? `pawl: ${error.message}` : error.stack}\n`);
+  process.exit(1);
+});
+
+async function main(): Promise<void> {
+  const { command, options } = readArguments(process.argv.slice(2));
+  if (command === "migrate") {
+    const { databaseUrl } = config();
+    if (databaseUrl === undefined) throw new PawlError("bad_configuration", "migrate needs DATABASE_URL");
+    await applySchema({ connectionString: databaseUrl }, createLog(config().logLevel));
+    return say(`${labelOf(databaseUrl)} is up to date\n`);
+  }
+  const project = readProject(options.config);
+  addToEnvironment(project.env);
+  const log = createLog(config().logLevel);
+  if (project.missingEnvFile !== undefined) log.warn({ file: project.missingEnvFile }, "the project's env file is missing");
+  const database = await openDatabase(config(), log);
+  try {
+    const running = command === "serve" ? serve(options, { project, log, database }) : work({ project, log, database });
+    endOrderly(await running, { log, database });
+  } catch (error) {
+    await database.stop();
+    throw error;
+  }
+}
+
+function readArguments(args: string[]) {
+  const { values, positionals } = parseOrExit(args);
+  const [command = "serve", ...rest] = positionals;
+  if (values.help) {
+    say(HELP);
+    process.exit(0);
+  }
+  if ((command !== "serve" && command !== "worker" && command !== "migrate") || rest.length > 0) {
+    exitWithUsage(`unknown command ${positionals.join(" ")}`);
+  }
+  const port = values.port === undefined ? undefined : Number(values.port);
+  if (port !== undefined && !(Number.isInteger(port) && port >= 0 && port <= 65_535)) {
+    exitWithUsage(`${values.port} is no port`);
+  }
+  return { command, options: { ...values, port } } as const;
+}
+
+function parseOrExit(args: string[]) {
+  try {
+    return parseArgs({
+      args,
+      allowPositionals: true,
+      options: {
+        config: { type: "string", default: "langgraph.json" },
+        host: { type: "string", default: "127.0.0.1" },
+        port: { type: "string" },
+        "no-workers": { type: "boolean", default: false },
+        insecure: { type: "boolean", default: false },
+        help: { type: "boolean", default: false },
+      },
+    });
+  } catch (error) {
+    return exitWithUsage(asError(error).message);
+  }
+}
+
+function exitWithUsage(reason: string): never {
+  process.stderr.write(`pawl: ${reason}\n\n${HELP}`);
+  process.exit(2);
+}
+
+interface Ground {
+  readonly project: Project;
+  readonly log: Log;
+  readonly database: OpenDatabase;
+}
+
+type Options = ReturnType<typeof readArguments>["options"];
+
+async function serve(options: Options, { project, log, database }: Ground): Promise<Running> {
+  const port = options.port ?? config().port;
+  const server = await startServer({
+    config: config(),
+    log,
+    connection: database.connection,
+    graphs: await loadGraphs(project.graphs),
+    host: options.host,
+    works: !options["no-workers"],
+    isInsecure: options.insecure,
+    ...(port !== undefined && { port }),
+  });
+  const { label } = await modelAddress();
+  const name = config().model.name;
+  const studio = `https://smith.langchain.com/studio/?baseUrl=${encodeURIComponent(server.url)}`;
+  say(
+    `Pawl listens on ${server.url}${server.moved ? " (the default port is taken)" : ""}\n` +
+      `  database  ${database.label}\n` +
+      `  model     ${name === undefined ? label : `${name} at ${label}`}\n` +
+      `  graphs    ${project.graphs.map(({ graphId }) => graphId).join(", ")}\n` +
+      `  Studio    ${studio}\n` +
+      `Ready after ${(performance.now() / 1_000).toFixed(1)} s\n`,
+  );
+  return server;
+}
+
+async function work({ project, log, database }: Ground): Promise<Running> {
+  const graphs = await loadGraphs(project.graphs);
+  const runtime = await openRuntime({ config: config(), log, connection: database.connection, graphs, works: true });
+  say(`Pawl executes runs of ${database.label}\nReady after ${(performance.now() / 1_000).toFixed(1)} s\n`);
+  return {
+    async close(graceMs) {
+      await runtime.drain(graceMs);
+      await runtime.close();
+    },
+  };
+}
+
+/** First signal: everything in order, within the deadline. Second signal: at once. Postgres goes last. */
+function endOrderly(running: Running, { log, database }: Pick<Ground, "log" | "database">): void {
+  let isEnding = false;
+  const end = (signal: NodeJS.Signals) => {
+    if (isEnding) process.exit(1);
+    isEnding = true;
+    log.info({ signal }, "stopping");
+    setTimeout(() => {
+      log.error({}, "not stopped in time");
+      process.exit(1);
+    }, DEADLINE_MS).unref();
+    running
+      .close(GRACE_MS)
+      .then(() => database.stop())
+      .then(
+        () => process.exit(0),
+        (error: unknown) => {
+          log.error({ error }, "stopping failed");
+          process.exit(1);
+        },
+      );
+  };
+  process.on("SIGTERM", end);
+  process.on("SIGINT", end);
+  database.onExit((error) => {
+    log.error({ error }, "the database is gone");
+    process.exit(1);
+  });
+}

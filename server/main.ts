@@ -1,0 +1,97 @@
+/** The server as a whole: a runtime, and HTTP in front of it. */
+import type { ConnectTo } from "../db/pool.ts";
+import type { Config } from "../lib/config.ts";
+import { PawlError } from "../lib/errors.ts";
+import type { Log } from "../lib/log.ts";
+import { modelReadiness } from "../models/readiness.ts";
+import type { Graphs } from "../runs/index.ts";
+import { createApp } from "./app.ts";
+import { assistantRoutes } from "./assistants.ts";
+import { isLoopback } from "./guard.ts";
+import { listen } from "./listen.ts";
+import { metaRoutes } from "./meta.ts";
+import { runRoutes } from "./runs.ts";
+import { openRuntime, type Runtime } from "./runtime.ts";
+import { threadRoutes } from "./threads.ts";
+import { truncate } from "./truncate.ts";
+
+export interface ServeOptions {
+  readonly config: Config;
+  readonly log: Log;
+  readonly connection: ConnectTo;
+  readonly graphs: Graphs;
+  readonly host: string;
+  /** 0 for any free one; absent for the default or the next that is free. */
+  readonly port?: number;
+  /** Whether this process executes runs too. */
+  readonly works: boolean;
+  /** The operator says that everybody who reaches the address may drive the server. */
+  readonly isInsecure: boolean;
+}
+
+export interface RunningServer {
+  readonly url: string;
+  readonly port: number;
+  /** Whether the default port was taken. */
+  readonly moved: boolean;
+  /** Stops accepting, drains the runs for `graceMs` at most, cuts the connections, lets go of the database. */
+  close(graceMs: number): Promise<void>;
+}
+
+/** Throws `bad_configuration` for an address that is taken, or open to others without `isInsecure`. */
+export async function startServer(options: ServeOptions): Promise<RunningServer> {
+  const { config, log, host, port, isInsecure } = options;
+  if (!isLoopback(host) && !isInsecure) {
+    const advice = "Everybody who reaches it could drive it: bind 127.0.0.1, or give --insecure";
+    throw new PawlError("bad_configuration", `${host} is open to others and there is no authentication. ${advice}`);
+  }
+  const runtime = await openRuntime(options);
+  const closing = new AbortController();
+  const app = createApp({
+    log,
+    guard: {
+      bindHost: host,
+      anyHost: isInsecure && !isLoopback(host),
+      allowedHosts: config.allowedHosts,
+      corsOrigins: config.corsOrigins,
+    },
+    maxBodyBytes: config.maxBodyBytes,
+    routes: [
+      metaRoutes({
+        checks: { database: () => checkDatabase(runtime), model: checkModel },
+        ...(config.internalRoutes && { truncate: (what) => truncate(runtime.pool, what) }),
+      }),
+      runRoutes({ runs: runtime.runs, log, heartbeatSeconds: config.heartbeatSeconds, closing: closing.signal }),
+      threadRoutes(runtime.threads),
+      assistantRoutes(runtime.assistants),
+    ],
+  });
+  try {
+    const listening = await listen(app, port === undefined ? { host } : { host, port });
+    return {
+      url: listening.url,
+      port: listening.port,
+      moved: listening.moved,
+      async close(graceMs) {
+        closing.abort();
+        listening.stopAccepting();
+        await runtime.drain(graceMs);
+        await listening.close();
+        await runtime.close();
+      },
+    };
+  } catch (error) {
+    await runtime.drain(0);
+    await runtime.close();
+    throw error;
+  }
+}
+
+async function checkDatabase({ pool }: Runtime): Promise<void> {
+  await pool.query("select 1");
+}
+
+async function checkModel(): Promise<void> {
+  const { ready, reason } = await modelReadiness();
+  if (!ready) throw new PawlError("model_unavailable", reason ?? "The model is not ready");
+}

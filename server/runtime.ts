@@ -1,0 +1,79 @@
+/** What executes and keeps runs in one process, with or without HTTP in front: names the concrete classes. */
+import type pg from "pg";
+import { type ConnectTo, createPool } from "../db/pool.ts";
+import { openSignals } from "../db/signals.ts";
+import type { Config } from "../lib/config.ts";
+import type { Log } from "../lib/log.ts";
+import { localPrincipal } from "../lib/principal.ts";
+import { type Assistants, createAssistants } from "../runs/assistants/assistants.ts";
+import { Hub } from "../runs/events/hub.ts";
+import type { Graphs, Runs } from "../runs/index.ts";
+import { startRetention } from "../runs/retention.ts";
+import { createRuns } from "../runs/runs.ts";
+import { createThreads, type Threads } from "../runs/threads/threads.ts";
+import { RunWorker } from "../runs/worker.ts";
+
+/** Connections for requests. Each holds one for a transaction at most, so this is far more requests at once. */
+const API_CONNECTIONS = 10;
+/** A run holds none while its graph computes: half of them want to write at the same moment at most. */
+const workerConnections = (concurrency: number) => Math.min(30, 3 + Math.ceil(concurrency / 2));
+
+export interface RuntimeOptions {
+  readonly config: Pick<Config, "workerConcurrency" | "leaseSeconds" | "eventTtlSeconds">;
+  readonly log: Log;
+  readonly connection: ConnectTo;
+  readonly graphs: Graphs;
+  /** Whether this process executes runs, or only accepts them for others. */
+  readonly works: boolean;
+}
+
+export interface Runtime {
+  readonly pool: pg.Pool;
+  readonly runs: Runs;
+  readonly threads: Threads;
+  readonly assistants: Assistants;
+  /** Claims no more, and lets runs get to their next step for `graceMs` before it stops them. */
+  drain(graceMs: number): Promise<void>;
+  /** Lets go of the database. Comes after `drain`. */
+  close(): Promise<void>;
+}
+
+/** Throws `database_unavailable`. */
+export async function openRuntime({ config, log, connection, graphs, works }: RuntimeOptions): Promise<Runtime> {
+  const pool = createPool({ ...connection, max: API_CONNECTIONS, name: "pawl api", log });
+  const workerPool = createPool({
+    ...connection,
+    max: workerConnections(config.workerConcurrency),
+    name: "pawl worker",
+    log,
+  });
+  const signals = await openSignals(connection, log);
+  const hub = new Hub();
+  const assistants = createAssistants({ pool, graphs });
+  await assistants.createForGraphs(localPrincipal);
+  const worker = works
+    ? await RunWorker.start({
+        pool: workerPool,
+        connection,
+        hub,
+        signals,
+        graphs,
+        concurrency: config.workerConcurrency,
+        leaseSeconds: config.leaseSeconds,
+        log,
+      })
+    : undefined;
+  const retention = startRetention({ pool, eventTtlSeconds: config.eventTtlSeconds, log });
+  return {
+    pool,
+    runs: createRuns({ pool, hub, signals, onWork: () => worker?.wake() }),
+    threads: createThreads({ pool, graphs, onRunDeleted: (runId) => signals.send("control", runId) }),
+    assistants,
+    drain: async (graceMs) => worker?.close(graceMs),
+    async close() {
+      await retention.close();
+      await signals.close();
+      await Promise.all([pool.end(), workerPool.end()]);
+    },
+  };
+}
