@@ -4,13 +4,7 @@
  * print: what it holds is private to the language, and `toJSON` says only its name.
  */
 import type { RunnableConfig } from "@langchain/core/runnables";
-import type {
-  ChannelVersions,
-  Checkpoint,
-  CheckpointMetadata,
-  CheckpointTuple,
-  PendingWrite,
-} from "@langchain/langgraph-checkpoint";
+import type { CheckpointTuple, PendingWrite } from "@langchain/langgraph-checkpoint";
 import type pg from "pg";
 import type { Owner } from "../db/fence.ts";
 import { PawlError } from "../lib/errors.ts";
@@ -39,20 +33,14 @@ export class FencedSaver extends Saver {
     return tuple;
   }
 
-  // oxlint-disable-next-line max-params -- the library's signature
-  override put(
-    config: RunnableConfig,
-    checkpoint: Checkpoint,
-    metadata: CheckpointMetadata,
-    newVersions: ChannelVersions,
-  ): Promise<RunnableConfig> {
-    this.#tracker?.put(config, checkpoint.id);
-    return super.put(config, checkpoint, metadata, newVersions);
-  }
-
   override putWrites(config: RunnableConfig, writes: PendingWrite[], taskId: string): Promise<void> {
     // Before anything is awaited: the library shows the writes in the stream as soon as this call has returned.
     this.#tracker?.putWrites(config, writes, taskId);
     return super.putWrites(config, writes, taskId);
+  }
+
+  /** A run does not delete its thread; who does holds the thread's row. */
+  override deleteThread(): Promise<never> {
+    return Promise.reject(new PawlError("unsupported", "A run cannot delete its thread"));
   }
 }

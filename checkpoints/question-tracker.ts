@@ -1,41 +1,51 @@
-/** The questions of one run while it executes, as its saver sees them written: the stream shows public ids, too. */
+/**
+ * The questions of one run while it executes, as its saver sees them loaded and written: streams show public ids, too.
+ *
+ * Checkpoints are not followed, only writes: unless the run is `sync` the library stores a checkpoint some time after
+ * the first writes to it.
+ */
 import type { RunnableConfig } from "@langchain/core/runnables";
 import type { CheckpointTuple, PendingWrite } from "@langchain/langgraph-checkpoint";
 import { fold, openQuestions, type PendingQuestion, type Tasks, withOrdinal } from "./open-questions.ts";
 
-export class QuestionTracker {
-  /** By namespace and checkpoint: a run may load other checkpoints than the one it works on. */
-  readonly #tasks = new Map<string, Map<string, Tasks>>();
-  /** The checkpoint that each namespace works on. */
-  readonly #current = new Map<string, string>();
+/** What waits at a checkpoint. */
+interface Waiting {
+  readonly checkpointId: string;
+  /** The checkpoints of the graphs above, by namespace. */
+  readonly parents: Readonly<Record<string, unknown>>;
+  readonly tasks: Tasks;
+}
 
-  loaded({ config, pendingWrites }: CheckpointTuple): void {
+export class QuestionTracker {
+  /** The checkpoint that each namespace works on. */
+  readonly #current = new Map<string, Waiting>();
+  /** Checkpoints that were loaded with questions, by namespace and id: a run may load others than it works on. */
+  readonly #loaded = new Map<string, Waiting>();
+
+  loaded({ config, metadata, pendingWrites = [] }: CheckpointTuple): void {
     const { ns, id } = position(config);
     const tasks: Tasks = new Map();
-    for (const [taskId, channel, value] of pendingWrites ?? []) fold(tasks, taskId, [[channel, value]]);
-    if ([...tasks.values()].some((task) => task.interrupts.length > 0 || task.answers > 0)) this.#at(ns).set(id, tasks);
+    for (const [taskId, channel, value] of pendingWrites) fold(tasks, taskId, [[channel, value]]);
+    if (![...tasks.values()].some((task) => task.interrupts.length > 0)) return;
+    const waiting = { checkpointId: id, parents: metadata?.parents ?? {}, tasks };
+    this.#loaded.set(`${ns} ${id}`, waiting);
     // The first one that is loaded is what the run starts from; later ones may be its ancestors.
-    if (!this.#current.has(ns)) this.#current.set(ns, id);
-  }
-
-  /** A new checkpoint: what the one before it asked is over, and so is what was asked below it. */
-  put(config: RunnableConfig, id: string): void {
-    const { ns } = position(config);
-    for (const other of this.#tasks.keys()) {
-      if (isWithin(other, ns)) this.#tasks.delete(other);
-    }
-    for (const other of this.#current.keys()) {
-      if (isWithin(other, ns)) this.#current.delete(other);
-    }
-    this.#current.set(ns, id);
+    if (!this.#current.has(ns)) this.#current.set(ns, waiting);
   }
 
   putWrites(config: RunnableConfig, writes: readonly PendingWrite[], taskId: string): void {
     const { ns, id } = position(config);
-    const tasks = this.#at(ns).get(id) ?? new Map();
-    fold(tasks, taskId, withOrdinal(writes));
-    this.#at(ns).set(id, tasks);
-    this.#current.set(ns, id);
+    const known = this.#current.get(ns);
+    const waiting =
+      known?.checkpointId === id
+        ? known
+        : (this.#loaded.get(`${ns} ${id}`) ?? {
+            checkpointId: id,
+            parents: config.configurable?.["checkpoint_map"] ?? {},
+            tasks: new Map(),
+          });
+    this.#current.set(ns, waiting);
+    fold(waiting.tasks, taskId, withOrdinal(writes));
   }
 
   /** All that is open at `ns` and below. */
@@ -64,19 +74,17 @@ export class QuestionTracker {
     );
   }
 
+  /** What waits at `ns` and below, without what is left of an earlier checkpoint above it. */
   #within(ns: string): Map<string, Tasks> {
     const found = new Map<string, Tasks>();
-    for (const [other, id] of this.#current) {
-      const tasks = isWithin(other, ns) ? this.#tasks.get(other)?.get(id) : undefined;
-      if (tasks) found.set(other, tasks);
+    for (const [inner, { parents, tasks }] of this.#current) {
+      const isStale = Object.entries(parents).some(([outer, id]) => {
+        const above = isWithin(outer, ns) ? this.#current.get(outer) : undefined;
+        return above && above.checkpointId !== id;
+      });
+      if (isWithin(inner, ns) && !isStale) found.set(inner, tasks);
     }
     return found;
-  }
-
-  #at(ns: string): Map<string, Tasks> {
-    const known = this.#tasks.get(ns) ?? new Map<string, Tasks>();
-    this.#tasks.set(ns, known);
-    return known;
   }
 }
 

@@ -29,6 +29,7 @@ import { cleanJson } from "../lib/text.ts";
 import { fold, type Tasks, withOrdinal } from "./open-questions.ts";
 import { readTuples, type StoredTuple, type StoredValue } from "./read-tuples.ts";
 import { readWaiting, type ThreadCheckpoint } from "./read-waiting.ts";
+import { deleteThreadCheckpoints } from "./thread-data.ts";
 import { putCheckpoint, putWrites } from "./write-tuples.ts";
 
 export class Saver extends PostgresSaver {
@@ -131,6 +132,10 @@ export class Saver extends PostgresSaver {
       replace: writes.every(([channel]) => channel in WRITES_IDX_MAP),
     });
     if (owner && !landed) throw leaseLost(owner);
+  }
+
+  override deleteThread(threadId: string): Promise<void> {
+    return deleteThreadCheckpoints(this.#pool, threadId);
   }
 
   /** Who waits for what at a root checkpoint, by namespace. */

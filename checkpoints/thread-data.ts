@@ -31,19 +31,21 @@ export async function deleteRunCheckpoints(tx: Queryable, threadId: string, runI
       with gone as (
         delete from checkpoints
          where thread_id = $1 and metadata ->> 'run_id' = $2
-        returning checkpoint_ns, checkpoint_id),
+        returning checkpoint_ns, checkpoint_id, checkpoint -> 'channel_versions' as versions),
       writes_gone as (
         delete from checkpoint_writes w
          using gone
-         where w.thread_id = $1 and w.checkpoint_ns = gone.checkpoint_ns and w.checkpoint_id = gone.checkpoint_id)
+         where w.thread_id = $1 and w.checkpoint_ns = gone.checkpoint_ns and w.checkpoint_id = gone.checkpoint_id),
+      orphans as (
+        select gone.checkpoint_ns, v.key as channel, v.value as version
+          from gone cross join jsonb_each_text(gone.versions) v
+        except
+        select c.checkpoint_ns, v.key, v.value
+          from checkpoints c cross join jsonb_each_text(c.checkpoint -> 'channel_versions') v
+         where c.thread_id = $1 and c.metadata ->> 'run_id' is distinct from $2)
       delete from checkpoint_blobs b
-       where b.thread_id = $1
-         and b.checkpoint_ns in (select checkpoint_ns from gone)
-         and not exists (
-           select from checkpoints c
-            where c.thread_id = $1 and c.checkpoint_ns = b.checkpoint_ns
-              and c.metadata ->> 'run_id' is distinct from $2
-              and c.checkpoint -> 'channel_versions' ->> b.channel = b.version)`,
+       using orphans o
+       where b.thread_id = $1 and b.checkpoint_ns = o.checkpoint_ns and b.channel = o.channel and b.version = o.version`,
     values: [threadId, runId],
   });
 }

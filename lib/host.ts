@@ -61,6 +61,7 @@ const unhosted: HostPorts = {
     if (earlier) return earlier as Promise<T>;
     const outcome = fn({ idempotencyKey: effect.key, signal: new AbortController().signal });
     remembered.set(effect.key, outcome);
+    if (effect.kind === "idempotent") outcome.catch(() => remembered.delete(effect.key)); // may be sent again
     return outcome;
   },
   now: () => new Date(),

@@ -45,7 +45,8 @@ export interface ModelUpdate {
 export function callModel(tools: readonly Tool[]) {
   const schemas = toolSchemas(tools);
   return async (state: ModelState, config: LangGraphRunnableConfig): Promise<ModelUpdate> => {
-    const { messages, updates } = repairHistory(state.messages);
+    const { messages, updates, repairs } = repairHistory(state.messages);
+    if (repairs.length > 0) config.writer?.({ type: "history_repaired", repairs });
     const stop = stopReason(messages, settingsOf(config).max_model_turns);
     // On the last turn too the tools stay in the request, where history and cached prefix have them.
     const ask = (note?: string): Promise<AIMessage> =>

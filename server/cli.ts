@@ -56,7 +56,8 @@ async function main(): Promise<void> {
   const project = readProject(options.config);
   addToEnvironment(project.env);
   const log = createLog(config().logLevel);
-  if (project.missingEnvFile !== undefined) log.warn({ file: project.missingEnvFile }, "the project's env file is missing");
+  if (project.missingEnvFile !== undefined)
+    log.warn({ file: project.missingEnvFile }, "the project's env file is missing");
   const database = await openDatabase(config(), log);
   try {
     const running = command === "serve" ? serve(options, { project, log, database }) : work({ project, log, database });

@@ -7,7 +7,8 @@ import type { ServerEnv } from "./app.ts";
 import { nodeOf } from "./delivery.ts";
 
 export interface LiveOptions {
-  readonly headers: Readonly<Record<string, string>>;
+  readonly type: "text/event-stream" | "application/json";
+  readonly headers?: Readonly<Record<string, string>>;
   /** The headers and the first chunk have been handed over. */
   onBegun?(): void;
   /** The client went before the end. */
@@ -49,7 +50,12 @@ export function liveResponse(
     },
     { highWaterMark: 0 },
   );
-  return c.body(body, 200, { ...options.headers, "cache-control": "no-cache", "x-accel-buffering": "no" });
+  return c.body(body, 200, {
+    ...options.headers,
+    "content-type": options.type,
+    "cache-control": "no-cache",
+    "x-accel-buffering": "no",
+  });
 }
 
 /** In place of an item: nothing has come for a while. */

@@ -61,9 +61,13 @@ function resolverOf(source: GraphSource, exported: unknown): Resolve {
     try {
       return graphFrom(source, await (exported as (config: unknown) => unknown)(config));
     } catch (cause) {
-      throw new PawlError("graph_invalid", `The factory of graph "${source.graphId}" failed: ${asError(cause).message}`, {
-        cause,
-      });
+      throw new PawlError(
+        "graph_invalid",
+        `The factory of graph "${source.graphId}" failed: ${asError(cause).message}`,
+        {
+          cause,
+        },
+      );
     }
   };
 }
@@ -121,5 +125,7 @@ function hashOf(file: string): string {
 }
 
 function unusable({ graphId, file, exportName }: GraphSource, reason: string, cause?: unknown): PawlError {
-  return new PawlError("bad_configuration", `Graph "${graphId}", export ${exportName} of ${file}: ${reason}`, { cause });
+  return new PawlError("bad_configuration", `Graph "${graphId}", export ${exportName} of ${file}: ${reason}`, {
+    cause,
+  });
 }

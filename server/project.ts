@@ -11,10 +11,7 @@ const Target = z.string().regex(/^.+:[^:/\\]+$/, "must be path:export");
 /** Keys that are of other servers, or for their builds, are ignored. */
 const ProjectFile = z.object({
   graphs: z
-    .record(
-      z.string().min(1),
-      z.union([Target, z.object({ path: Target, description: z.string().optional() })]),
-    )
+    .record(z.string().min(1), z.union([Target, z.object({ path: Target, description: z.string().optional() })]))
     .refine((graphs) => Object.keys(graphs).length > 0, "must name a graph"),
   env: z.union([z.string(), z.record(z.string(), z.string())]).optional(),
 });

@@ -49,7 +49,8 @@ export async function openRuntime({ config, log, connection, graphs, works }: Ru
   });
   const signals = await openSignals(connection, log);
   const hub = new Hub();
-  const assistants = createAssistants({ pool, graphs });
+  const threads = createThreads({ pool, graphs, onRunDeleted: (runId) => signals.send("control", runId) });
+  const assistants = createAssistants({ pool, graphs, threads });
   await assistants.createForGraphs(localPrincipal);
   const worker = works
     ? await RunWorker.start({
@@ -67,7 +68,7 @@ export async function openRuntime({ config, log, connection, graphs, works }: Ru
   return {
     pool,
     runs: createRuns({ pool, hub, signals, onWork: () => worker?.wake() }),
-    threads: createThreads({ pool, graphs, onRunDeleted: (runId) => signals.send("control", runId) }),
+    threads,
     assistants,
     drain: async (graceMs) => worker?.close(graceMs),
     async close() {

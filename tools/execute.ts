@@ -129,7 +129,7 @@ async function within<T>(timeoutMs: number, outer: AbortSignal, work: (signal: A
 }
 
 function isAboutTheRun(error: unknown): boolean {
-  return isPawlError(error, "lease_lost") || isPawlError(error, "run_cancelled") || isPawlError(error, "shutting_down");
+  return isPawlError(error, "lease_lost") || isPawlError(error, "shutting_down");
 }
 
 function unknownOutcome(tool: Tool): string {

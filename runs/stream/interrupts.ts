@@ -42,6 +42,13 @@ export function withPublicInterrupts(chunk: unknown, ns: string, tracker: Questi
   return { ...chunk, __interrupt__: publicInterrupts(chunk["__interrupt__"], ns, tracker) };
 }
 
+/** Whether a chunk of any mode shows a question. */
+export function hasInterrupts(chunk: unknown): boolean {
+  if (!isRecord(chunk)) return false;
+  const { __interrupt__, interrupts, payload } = chunk;
+  return [__interrupt__, interrupts].some((list) => Array.isArray(list) && list.length > 0) || hasInterrupts(payload);
+}
+
 /** The same at any depth of a plain JSON value, for chunks that do not say which graph they are from. */
 export function withPublicIds(value: unknown, tracker: QuestionTracker): unknown {
   if (Array.isArray(value)) return value.map((item) => withPublicIds(item, tracker));

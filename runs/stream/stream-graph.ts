@@ -10,7 +10,7 @@ import { toWire } from "../../lib/wire.ts";
 import type { AnyGraph } from "../index.ts";
 import type { RunKwargs, StreamMode } from "../run.ts";
 import { isRecord, withoutInternals } from "./checkpoint-ref.ts";
-import { withPublicIds } from "./interrupts.ts";
+import { hasInterrupts, withPublicIds } from "./interrupts.ts";
 import { LegacyMessages } from "./legacy-messages.ts";
 import { type Asked, type Chunk, translate } from "./translate.ts";
 
@@ -40,10 +40,14 @@ export async function* streamGraph(options: StreamGraphOptions): AsyncGenerator<
   const chunks = asked.modes.has("events")
     ? runWithEvents(options, settings)
     : toChunks(await graph.stream(input, settings), kwargs.stream_subgraphs);
+  const held: Chunk[] = [];
   for await (const chunk of chunks) {
     if ("event" in chunk) yield chunk;
+    // What a question's public id depends on is written at the very end.
+    else if (kwargs.durability === "exit" && hasInterrupts(chunk[2])) held.push(chunk);
     else yield* translate(chunk, asked);
   }
+  for (const chunk of held) yield* translate(chunk, asked);
 }
 
 /** Only what is defined: an undefined option would take the place of the graph's own. */

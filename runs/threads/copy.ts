@@ -58,7 +58,7 @@ async function holdSource(tx: Queryable, { tenant }: Principal, sourceId: Thread
   }
   await tx.query({
     name: "hold-owner-to-copy",
-    text: "select from thread_owner where thread_id = $1 for share",
+    text: "select from thread_owner where thread_id = $1 for no key update",
     values: [sourceId],
   });
   return rows[0];

@@ -9,6 +9,7 @@ import { ThreadId, uuidv7 } from "../../lib/ids.ts";
 import type { Principal } from "../../lib/principal.ts";
 import { loadGraph } from "../assistants/load-graph.ts";
 import { type Graphs, RunCommand } from "../index.ts";
+import { lockThread } from "../queue.ts";
 import { deleteThread } from "./delete.ts";
 import { getThread } from "./get.ts";
 import { configAt } from "./graph.ts";
@@ -50,8 +51,8 @@ export async function createThread(
   try {
     await replay(pool, threadId);
   } catch (error) {
-    await transaction(pool, (tx) => deleteThread(tx, principal, threadId));
-    throw refusedUpdate(error);
+    await deleteUnused(pool, principal, threadId);
+    throw refusedUpdate(error, threadId);
   }
   return getThread(pool, principal, threadId);
 }
@@ -91,6 +92,19 @@ async function existing(
     }
   }
   throw new PawlError("already_exists", `Thread ${threadId} already exists`, { facts: { thread_id: threadId } });
+}
+
+/** Someone else who knows the id may have begun a run on the thread already: then it stays. */
+async function deleteUnused(pool: pg.Pool, principal: Principal, threadId: ThreadId): Promise<void> {
+  await transaction(pool, async (tx) => {
+    await lockThread(tx, threadId);
+    const { rowCount } = await tx.query({
+      name: "find-run-of-thread",
+      text: "select from runs where thread_id = $1 limit 1",
+      values: [threadId],
+    });
+    if (rowCount === 0) await deleteThread(tx, principal, threadId);
+  });
 }
 
 /** Everything that can be refused before there is a thread. */

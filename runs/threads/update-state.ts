@@ -59,7 +59,7 @@ export async function updateState(
     await refreshThread(pool, owner, known);
     return checkpointRef(edited);
   } catch (error) {
-    throw isPawlError(error, "lease_lost") ? busy(threadId) : refusedUpdate(error);
+    throw refusedUpdate(error, threadId);
   }
 }
 
@@ -91,8 +91,9 @@ function busy(threadId: ThreadId): PawlError {
   });
 }
 
-/** What the library refuses is the client's mistake; anything else stays what it is. */
-export function refusedUpdate(thrown: unknown): unknown {
+/** What the library refuses is the client's mistake, and a lost lease a run that came first; anything else stays what it is. */
+export function refusedUpdate(thrown: unknown, threadId: ThreadId): unknown {
+  if (isPawlError(thrown, "lease_lost")) return busy(threadId);
   const error = asError(thrown);
   const isRefusal = error.name === "InvalidUpdateError" || error.message.startsWith("Validation failed for field");
   return isRefusal ? new PawlError("invalid_input", error.message, { cause: error }) : thrown;

@@ -210,6 +210,18 @@ describe("a person who types instead of deciding", () => {
     expect(paid).toEqual([]);
   });
 
+  test("is told to whoever watches the run as a repair of the history", async () => {
+    const { conversation } = await asked([{ ...pay, id: "call_0" }]);
+    model.current.script({ text: "Fine, no payment." });
+    const stream = await conversation.agent.stream(
+      { messages: [{ role: "user", content: "Never mind" }] },
+      { ...conversation.config, streamMode: "custom" },
+    );
+    expect(await Array.fromAsync(stream)).toEqual([
+      { type: "history_repaired", repairs: [{ type: "missing_result", message_id: "result-call_0" }] },
+    ]);
+  });
+
   test("takes earlier approvals of that message back", async () => {
     const twice = { name: "pay", args: { to: "eve", cents: 7 } };
     const { conversation, paid } = await asked([{ ...pay, id: "call_0" }, twice]);

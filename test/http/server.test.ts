@@ -44,7 +44,10 @@ test("a run is streamed, ends, and leaves its thread idle with the values", asyn
   const { client } = server;
   const { thread_id } = await client.threads.create();
   const events = [];
-  for await (const event of client.runs.stream(thread_id, "counting", { input: { count: 1 }, streamMode: ["values", "updates"] })) {
+  for await (const event of client.runs.stream(thread_id, "counting", {
+    input: { count: 1 },
+    streamMode: ["values", "updates"],
+  })) {
     events.push(event);
   }
   expect(events[0]).toMatchObject({ event: "metadata", data: { attempt: 1 } });
@@ -146,14 +149,14 @@ test("a reconnecting reader gets what came after the last event it has seen", as
   await using server = await testServer({ graphs });
   const { client } = server;
   const { thread_id } = await client.threads.create();
-  const source = [];
+  const source: { id?: string }[] = [];
   let runId = "";
   const stream = client.runs.stream(thread_id, "counting", {
     input: { count: 1 },
     streamResumable: true,
     onRunCreated: ({ run_id }) => (runId = run_id),
   });
-  for await (const event of stream) source.push(event);
+  for await (const event of stream) source.push(event as { id?: string });
   const read = async (lastEventId: string) => {
     const events = [];
     for await (const event of client.runs.joinStream(thread_id, runId, { lastEventId })) events.push(event);

@@ -9,6 +9,8 @@ import {
 } from "@langchain/langgraph";
 import { expect, test } from "vitest";
 import { z } from "zod";
+import { pendingQuestions } from "../../checkpoints/questions.ts";
+import { Saver } from "../../checkpoints/saver.ts";
 import { testDatabase } from "../support/database.ts";
 import { asking, askingTwice, nested, saying } from "../checkpoints/support.ts";
 import { model, session } from "./support.ts";
@@ -31,7 +33,7 @@ test("values and updates are named by their mode, and nothing else is said", asy
   await using db = await testDatabase();
   const { run } = await session(db, saying("a"));
 
-  expect(await run({}, ["values", "updates"])).toEqual([
+  expect(await run({ said: [] }, ["values", "updates"])).toEqual([
     { event: "values", data: { said: [] } },
     { event: "updates", data: { say: { said: ["a"] } } },
     { event: "values", data: { said: ["a"] } },
@@ -61,7 +63,7 @@ test("messages-tuple gives message pieces with their metadata, under the name me
     { type: "AIMessageChunk", content: "Hel", id: expect.stringMatching(/^run-/) },
     { langgraph_node: "talk", mine: 1 },
   ]);
-  expect(JSON.stringify(events)).not.toMatch(/"__(?!interrupt)|secret/);
+  expect(JSON.stringify(events)).not.toMatch(/"__(?!pregel_pull)|secret/);
 });
 
 test("messages gives metadata once, the message so far, and complete messages from the state", async () => {
@@ -245,6 +247,25 @@ test("a later question of a task has its public id in every mode", async () => {
     data: expect.objectContaining({ interrupts: [{ id: later, value: "two?" }] }),
   });
 });
+
+test.each(["sync", "async", "exit"] as const)(
+  "the stream and the tables give a question the same id: %s",
+  async (durability) => {
+    await using db = await testDatabase();
+    const { run, threadId } = await session(db, nested(asking("one?", "two?")));
+    const pending = () => pendingQuestions(new Saver(db.pool), { thread_id: threadId });
+    const modes = ["updates", "values", "tasks"] as const;
+
+    const first = await run({ said: [] }, [...modes], { durability });
+    const [one] = await pending();
+    const second = await run(new Command({ resume: { [one!.task_interrupt_id]: 1 } }), [...modes], { durability });
+    const [two] = await pending();
+
+    expect(new Set(interrupts(first).map(({ id }) => id))).toEqual(new Set([one!.interrupt_id]));
+    expect(new Set(interrupts(second).map(({ id }) => id))).toEqual(new Set([two!.interrupt_id]));
+    expect(two!.ordinal).toBe(1);
+  },
+);
 
 test("all questions of a subgraph are shown, though the graph above knows one of them", async () => {
   await using db = await testDatabase();

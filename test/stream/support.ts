@@ -9,7 +9,7 @@ import type { TestDatabase } from "../support/database.ts";
 
 export interface Session {
   /** What one run with these stream modes says. */
-  run(input: unknown, modes: StreamMode[], kwargs?: Partial<RunKwargs>): Promise<WireEvent[]>;
+  readonly run: (input: unknown, modes: StreamMode[], kwargs?: Partial<RunKwargs>) => Promise<WireEvent[]>;
   readonly threadId: string;
 }
 
@@ -17,7 +17,7 @@ export async function session(db: TestDatabase, graph: unknown): Promise<Session
   const owner = await newThread(db.pool);
   return {
     threadId: owner.thread_id,
-    async run(input, modes, kwargs = {}) {
+    run: async (input, modes, kwargs = {}) => {
       const { config, tracker } = runOn(db.pool, owner);
       const events: WireEvent[] = [];
       const stream = streamGraph({

@@ -1,6 +1,6 @@
 /** The port `Runs` on a database of the test's own, with workers in this process and graphs given by the test. */
 import { Annotation, StateGraph } from "@langchain/langgraph";
-import { openSignals } from "../../db/signals.ts";
+import { openSignals, type Signals } from "../../db/signals.ts";
 import { ThreadId, uuidv7 } from "../../lib/ids.ts";
 import { localPrincipal } from "../../lib/principal.ts";
 import { createSystemAssistants } from "../../runs/assistants/create.ts";
@@ -14,6 +14,8 @@ export interface RunsHost extends AsyncDisposable {
   readonly db: TestDatabase;
   readonly runs: Runs;
   readonly graphs: Graphs;
+  /** The port as another process has it, one that executes nothing: it hears of runs through the database only. */
+  elsewhere(): Promise<Runs>;
   /** A worker in this process; closed with the host. */
   startWorker(options?: { concurrency?: number; leaseSeconds?: number }): Promise<RunWorker>;
   /** A fresh thread. */
@@ -34,6 +36,7 @@ export async function runsHost(compiled: Record<string, AnyGraph>): Promise<Runs
   await createSystemAssistants(db.pool, localPrincipal, graphs);
   const hub = new Hub();
   const signals = await openSignals(db.connection, silent);
+  const others: Signals[] = [];
   const workers: RunWorker[] = [];
   const runs = createRuns({ pool: db.pool, hub, signals, onWork: () => workers.forEach((worker) => worker.wake()) });
   const [first = ""] = Object.keys(compiled);
@@ -41,6 +44,11 @@ export async function runsHost(compiled: Record<string, AnyGraph>): Promise<Runs
     db,
     runs,
     graphs,
+    async elsewhere() {
+      const own = await openSignals(db.connection, silent);
+      others.push(own);
+      return createRuns({ pool: db.pool, hub: new Hub(), signals: own, onWork: () => {} });
+    },
     async startWorker({ concurrency = 4, leaseSeconds = 10 } = {}) {
       const { pool, connection } = db;
       const worker = await RunWorker.start({
@@ -70,7 +78,7 @@ export async function runsHost(compiled: Record<string, AnyGraph>): Promise<Runs
     },
     async [Symbol.asyncDispose]() {
       await Promise.all(workers.map((worker) => worker.close(0)));
-      await signals.close();
+      await Promise.all([signals, ...others].map((each) => each.close()));
       await db[Symbol.asyncDispose]();
     },
   };

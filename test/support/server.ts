@@ -73,6 +73,8 @@ export interface SpawnedServer extends AsyncDisposable {
   readonly url: string;
   readonly client: Client;
   readonly process: ChildProcess;
+  /** Of its embedded Postgres, if it has one. */
+  readonly dataDir: string;
   /** Sends the signal and waits for the end. Resolves with the exit code, null when the signal ended it. */
   kill(signal: NodeJS.Signals): Promise<number | null>;
 }
@@ -82,6 +84,7 @@ export async function spawnServer({ graphs, connection, env = {}, args = [] }: S
   const folder = await mkdtemp(join(tmpdir(), "pawl-spawned-"));
   const project = { graphs: Object.fromEntries(Object.entries(graphs).map(([id, place]) => [id, resolve(place)])) };
   await writeFile(join(folder, "langgraph.json"), JSON.stringify(project));
+  const dataDir = join(folder, "data");
   const child = spawn(
     process.execPath,
     ["server/cli.ts", "serve", "--port", "0", "--config", join(folder, "langgraph.json"), ...args],
@@ -89,7 +92,7 @@ export async function spawnServer({ graphs, connection, env = {}, args = [] }: S
       env: {
         PATH: process.env["PATH"],
         HOME: process.env["HOME"],
-        PAWL_DATA_DIR: join(folder, "data"),
+        PAWL_DATA_DIR: dataDir,
         ...(connection && { DATABASE_URL: urlOf(connection) }),
         ...env,
       },
@@ -102,6 +105,7 @@ export async function spawnServer({ graphs, connection, env = {}, args = [] }: S
     url,
     client: new Client({ apiUrl: url }),
     process: child,
+    dataDir,
     async kill(signal) {
       child.kill(signal);
       return (await exited)[0];
@@ -115,7 +119,13 @@ export async function spawnServer({ graphs, connection, env = {}, args = [] }: S
 }
 
 /** A Postgres on a Unix socket has a URL too: its directory goes into the query. */
-function urlOf({ connectionString, host = "localhost", port = 5432, user = "", database = "" }: ConnectTo): string {
+export function urlOf({
+  connectionString,
+  host = "localhost",
+  port = 5432,
+  user = "",
+  database = "",
+}: ConnectTo): string {
   if (connectionString !== undefined) return connectionString;
   return `postgres://${user}@localhost:${port}/${database}?host=${encodeURIComponent(host)}`;
 }

@@ -1,4 +1,5 @@
 /** What happens to a thread when several hands reach for it at once. */
+import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { FencedSaver } from "../../checkpoints/fenced-saver.ts";
 import { transaction } from "../../db/pool.ts";
@@ -79,6 +80,43 @@ test("a run that is only created during an edit starts from the edited state", a
   expect(await w.client.threads.getState(threadId)).toMatchObject({ values: { count: 2 } });
   // The run is live, so the thread is busy; what it rests on when the run is gone is the edit.
   expect(await w.client.threads.get(threadId)).toMatchObject({ status: "busy", values: { count: 2 } });
+});
+
+test("a thread whose updates cannot be replayed stays if somebody has begun a run on it", async () => {
+  const threadId = ThreadId.parse(randomUUID());
+  const graph = await w.graphs.get("steps")!.resolve({});
+  const refusing = {
+    ...w.graphs.get("steps")!,
+    resolve: async () => ({
+      ...graph,
+      bulkUpdateState: async (...args: Parameters<typeof graph.bulkUpdateState>) => {
+        await w.createRun(threadId, { assistant_id: "steps" });
+        return graph.bulkUpdateState(...args);
+      },
+    }),
+  };
+  const threads = createThreads({ pool: w.db.pool, graphs: new Map([["steps", refusing]]) });
+  const body = { thread_id: threadId, metadata: { graph_id: "steps" } };
+  const supersteps = [{ updates: [{ values: {}, as_node: "absent" }] }];
+  const creation = threads.create(localPrincipal, { ...body, supersteps });
+  await expect(creation).rejects.toMatchObject({ code: "invalid_input" });
+  expect(await count("runs", threadId)).toBe(1);
+});
+
+test("the graph that reads a state is built with the configuration of the thread's runs", async () => {
+  const { thread_id } = await w.client.threads.create();
+  await w.createRun(thread_id, { assistant_id: "steps", config: { configurable: { model: "small" } } });
+  const seen: unknown[] = [];
+  const built = {
+    ...w.graphs.get("steps")!,
+    resolve: async (config: object) => {
+      seen.push(config);
+      return w.graphs.get("steps")!.resolve(config);
+    },
+  };
+  const threads = createThreads({ pool: w.db.pool, graphs: new Map([["steps", built]]) });
+  await threads.state(localPrincipal, { threadId: ThreadId.parse(thread_id) });
+  expect(seen).toEqual([{ configurable: { model: "small" } }]);
 });
 
 test("of two edits at the same moment the later one fences the earlier one off", async () => {

@@ -113,7 +113,8 @@ export async function world(extra: Record<string, unknown> = {}): Promise<World>
       claimRuns(pool, { workerId: "00000000-0000-4000-8000-000000000001", graphs: [...graphs.values()], limit: 10 }),
     async untilWaiting(connections) {
       const waiting = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-      while (((await pool.query(waiting)).rowCount ?? 0) < connections) await delay(2);
+      const patience = AbortSignal.timeout(10_000);
+      while (((await pool.query(waiting)).rowCount ?? 0) < connections) await delay(2, undefined, { signal: patience });
     },
     [Symbol.asyncDispose]: () => db[Symbol.asyncDispose](),
   };

@@ -18,6 +18,7 @@ export interface FileEntry {
 }
 
 const megabyte = 1_024 * 1_024;
+
 /** Our own unfinished writes; never listed. */
 const temporary = /^\.pawl-[0-9a-f-]{36}\.tmp$/;
 
