@@ -49,22 +49,26 @@ export function offerHost(token: string, ports: HostPorts): () => void {
 /** The ports for the run that `config` (a node's runtime or a tool's config) belongs to. */
 export function hostOf(config: { configurable?: Record<string, unknown> | undefined } | undefined): HostPorts {
   const token = config?.configurable?.[HOST_KEY];
-  return (typeof token === "string" && hosts.get(token)) || unhosted;
+  return (typeof token === "string" && hosts.get(token)) || unhosted(String(config?.configurable?.["thread_id"]));
 }
 
 const remembered = new Map<string, Promise<unknown>>();
 
 /** For graphs that run outside Pawl: effects are remembered for the life of the process only. */
-const unhosted: HostPorts = {
-  effect<T>(effect: Effect, fn: (context: EffectContext) => Promise<T>): Promise<T> {
-    const earlier = remembered.get(effect.key);
-    if (earlier) return earlier as Promise<T>;
-    const outcome = fn({ idempotencyKey: effect.key, signal: new AbortController().signal });
-    remembered.set(effect.key, outcome);
-    if (effect.kind === "idempotent") outcome.catch(() => remembered.delete(effect.key)); // may be sent again
-    return outcome;
-  },
-  now: () => new Date(),
-  random: () => Math.random(),
-  id: () => randomUUID(),
-};
+function unhosted(threadId: string): HostPorts {
+  return {
+    effect<T>(effect: Effect, fn: (context: EffectContext) => Promise<T>): Promise<T> {
+      const idempotencyKey = `${threadId}:${effect.key}`;
+      const earlier = remembered.get(idempotencyKey);
+      if (earlier) return earlier as Promise<T>;
+      const outcome = fn({ idempotencyKey, signal: new AbortController().signal });
+      remembered.set(idempotencyKey, outcome);
+      // What may be sent again need not be remembered as failed.
+      if (effect.kind === "idempotent") outcome.catch(() => remembered.delete(idempotencyKey));
+      return outcome;
+    },
+    now: () => new Date(),
+    random: () => Math.random(),
+    id: () => randomUUID(),
+  };
+}

@@ -97,7 +97,10 @@ async function attemptWith({ pool, run, stopping, control, graph, events }: Atte
   if (run.cancel_action) stopping.abort(new Stop({ kind: "cancelled", action: run.cancel_action }));
   if (stopping.signal.aborted) return { result: "stopped" };
   if (run.attempt > MAX_ATTEMPTS) {
-    return { result: "failed", error: new PawlError("run_abandoned", `The run did not end in ${MAX_ATTEMPTS} attempts`) };
+    return {
+      result: "failed",
+      error: new PawlError("run_abandoned", `The run did not end in ${MAX_ATTEMPTS} attempts`),
+    };
   }
   if (graph instanceof Error) return { result: "failed", error: graph };
   return executeAttempt({ pool, run, graph, events, signal: stopping.signal, control });

@@ -2,10 +2,10 @@
  * Accepts a run: one transaction inserts it, sets its thread busy and applies the multitask strategy. The thread's row
  * lock makes check and insert one step; who comes twice gets what was made the first time.
  */
-import type pg from "pg";
+import { DatabaseError, type Pool } from "pg";
 import { type Queryable, transaction } from "../db/pool.ts";
 import { PawlError } from "../lib/errors.ts";
-import { uuidv7 } from "../lib/ids.ts";
+import { ThreadId, uuidv7 } from "../lib/ids.ts";
 import type { Principal } from "../lib/principal.ts";
 import { type Assistant, resolveAssistant } from "./assistants/resolve.ts";
 import { cancelRuns } from "./cancel.ts";
@@ -15,9 +15,10 @@ import { findCreated } from "./resent.ts";
 import { kwargsOf, mergedConfigurable } from "./request.ts";
 import { matchAnswers, type OpenQuestion } from "./resume.ts";
 import { Run, type RunCreate, runColumns } from "./run.ts";
+import { insertThread } from "./threads/create.ts";
 
 export interface CreateContext {
-  readonly pool: pg.Pool;
+  readonly pool: Pool;
   /** The questions of the thread that wait for an answer, at its newest checkpoint or the one given. */
   readonly pendingQuestions: (threadId: string, checkpointId?: string) => Promise<OpenQuestion[]>;
   /** Whether this process is still answering the POST that created the run, its client on the line. */
@@ -46,16 +47,33 @@ interface Target {
 }
 
 /** Errors: see `Runs.create`. */
-export async function createRun(context: CreateContext, request: Request): Promise<Created> {
-  const { principal, body, options } = request;
+export async function createRun(context: CreateContext, { principal, body, options }: Request): Promise<Created> {
   const assistant = await resolveAssistant(context.pool, principal, body.assistant_id);
+  const insert = () => createOnce(context, { principal, body, options }, assistant);
+  // Two requests with one key or run id, on threads that do not serialise them: the later one finds the other's run.
+  return insert().catch((error: unknown) => {
+    if (!isTaken(error)) throw error;
+    return insert();
+  });
+}
+
+function isTaken(error: unknown): boolean {
+  return error instanceof DatabaseError && ["runs_idempotency", "runs_pkey"].includes(error.constraint ?? "");
+}
+
+async function createOnce(context: CreateContext, request: Request, assistant: Assistant): Promise<Created> {
+  const { principal, body, options } = request;
   return transaction(context.pool, async (tx) => {
-    const threadId = options.threadId ?? uuidv7();
+    const threadId = options.threadId ?? ThreadId.parse(uuidv7());
     const isLocked = options.threadId !== undefined && (await lockThread(tx, threadId));
     const earlier = await findCreated(tx, request, context.isBeingAnswered);
     if (earlier) return { run: earlier, ended: [], told: [] };
     if (options.threadId !== undefined && !isLocked) refuseUnlessCreated(body);
-    if (!isLocked) await insertThread(tx, { threadId, principal, body, assistant });
+    if (!isLocked) {
+      const metadata = { graph_id: assistant.graph_id, assistant_id: assistant.assistant_id, ...body.metadata };
+      await insertThread(tx, principal, { threadId, metadata });
+      await lockThread(tx, threadId); // someone else may have made it at the same moment
+    }
     const thread = await readTarget(tx, principal, threadId);
     const strategy = body.multitask_strategy ?? "enqueue";
     const answers = await answersOf(context, body, thread);
@@ -116,29 +134,6 @@ async function answersOf(context: CreateContext, body: RunCreate, thread: Target
   if (thread.isBusy) throw busy();
   const checkpointId = body.checkpoint_id ?? body.checkpoint?.checkpoint_id ?? undefined;
   return matchAnswers(resume, await context.pendingQuestions(thread.thread_id, checkpointId));
-}
-
-async function insertThread(
-  tx: Queryable,
-  {
-    threadId,
-    principal,
-    body,
-    assistant,
-  }: { threadId: string; principal: Principal; body: RunCreate; assistant: Assistant },
-): Promise<void> {
-  const metadata = { graph_id: assistant.graph_id, assistant_id: assistant.assistant_id, ...body.metadata };
-  await tx.query({
-    name: "insert-thread-for-run",
-    text: `
-      with fresh as (
-        insert into threads (thread_id, tenant, created_by, metadata) values ($1, $2, $3, $4)
-        on conflict (thread_id) do nothing
-        returning thread_id)
-      insert into thread_owner (thread_id) select thread_id from fresh`,
-    values: [threadId, principal.tenant, principal.identity, metadata],
-  });
-  await lockThread(tx, threadId); // someone else may have made it at the same moment
 }
 
 async function readTarget(tx: Queryable, principal: Principal, threadId: string): Promise<Target> {

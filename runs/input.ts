@@ -31,6 +31,7 @@ function resumeMap(answers: Answers): Record<string, unknown> | undefined {
   return Object.fromEntries(answers.map(({ task_interrupt_id, value }) => [task_interrupt_id, value]));
 }
 
-function gotoOf(goto: NonNullable<RunCommand["goto"]>): (string | Send)[] {
+/** The targets of a command, as the library has them. */
+export function gotoOf(goto: NonNullable<RunCommand["goto"]>): (string | Send)[] {
   return [goto].flat().map((target) => (typeof target === "string" ? target : new Send(target.node, target.input)));
 }

@@ -1,5 +1,4 @@
 /** What a thread looks like after an attempt at a run, read through the graph and the run's own saver. */
-import { toWire } from "../lib/wire.ts";
 import type { FencedSaver } from "../checkpoints/fenced-saver.ts";
 import { pendingQuestions } from "../checkpoints/questions.ts";
 import type { AnyGraph } from "./index.ts";
@@ -24,8 +23,5 @@ export async function readSettledState({
   });
   // Not `next`: it leaves out a task that has got an answer and asks again.
   const questions = snapshot.tasks.length > 0 ? await pendingQuestions(saver, { thread_id: threadId }) : [];
-  return threadProjection(
-    { values: toWire(snapshot.values), next: snapshot.next },
-    questions.map((question) => ({ ...question, value: toWire(question.value) })),
-  );
+  return threadProjection(snapshot, questions);
 }

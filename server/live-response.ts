@@ -30,6 +30,8 @@ export function liveResponse(
   const leave = () => {
     if (ended || gone.signal.aborted) return;
     gone.abort();
+    // It waits for its next item, which the signal ends, or for a reader who will not come.
+    chunks.return(undefined).catch(() => undefined);
     options.onGone?.();
   };
   const outgoing = nodeOf(c)?.outgoing;

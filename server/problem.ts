@@ -25,7 +25,7 @@ const statusOf: Record<ErrorCode, ContentfulStatusCode> = {
   thread_not_found: 404,
   run_not_found: 404,
   checkpoint_not_found: 404,
-  copy_source_missing: 404,
+  copy_source_missing: 409,
   already_exists: 409,
   thread_busy: 409,
   ambiguous_resume: 409,

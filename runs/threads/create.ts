@@ -1,5 +1,5 @@
 /** New threads, always together with their owner row. Ids are unique across tenants. */
-import { Command, Send } from "@langchain/langgraph";
+import { Command } from "@langchain/langgraph";
 import type pg from "pg";
 import { z } from "zod";
 import { FencedSaver } from "../../checkpoints/fenced-saver.ts";
@@ -9,6 +9,7 @@ import { ThreadId, uuidv7 } from "../../lib/ids.ts";
 import type { Principal } from "../../lib/principal.ts";
 import { loadGraph } from "../assistants/load-graph.ts";
 import { type Graphs, RunCommand } from "../index.ts";
+import { gotoOf } from "../input.ts";
 import { lockThread } from "../queue.ts";
 import { deleteThread } from "./delete.ts";
 import { getThread } from "./get.ts";
@@ -131,6 +132,6 @@ function commandOf({ update, goto, resume }: z.infer<typeof RunCommand>): Comman
   return new Command({
     ...(update && { update }),
     ...(resume !== undefined && { resume }),
-    ...(goto && { goto: [goto].flat().map((to) => (typeof to === "string" ? to : new Send(to.node, to.input))) }),
+    ...(goto && { goto: gotoOf(goto) }),
   });
 }

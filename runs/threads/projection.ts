@@ -27,5 +27,7 @@ export interface ThreadProjection {
 export function threadProjection(state: ProjectedState, questions: readonly ProjectedQuestion[]): ThreadProjection {
   const interrupts: ThreadInterrupts = {};
   for (const question of questions) (interrupts[question.task_id] ??= []).push(interruptOf(question));
-  return { status: state.next.length > 0 ? "interrupted" : "idle", values: toWire(state.values), interrupts };
+  // `next` leaves out a task that has got an answer and asks again.
+  const isWaiting = state.next.length > 0 || questions.length > 0;
+  return { status: isWaiting ? "interrupted" : "idle", values: toWire(state.values), interrupts };
 }

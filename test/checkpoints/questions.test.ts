@@ -76,7 +76,7 @@ test("of two tasks that ask at the same time, the one that is not answered stays
 
   await thread.run(answer({ [left.task_interrupt_id]: "L" }));
 
-  expect(asked.map(({ value }) => value).toSorted()).toEqual(["left?", "right?"]);
+  expect(new Set(asked.map(({ value }) => value))).toEqual(new Set(["left?", "right?"]));
   expect(await thread.pending()).toEqual(asked.filter((question) => question !== left));
 });
 
@@ -86,7 +86,7 @@ test("all questions that wait in one subgraph are pending, though the graph abov
   const asked = await thread.pending();
   const [first, second] = asked;
 
-  expect(asked.map(({ value }) => value).toSorted()).toEqual(["left?", "right?"]);
+  expect(new Set(asked.map(({ value }) => value))).toEqual(new Set(["left?", "right?"]));
   expect(first!.task_id).toBe(second!.task_id);
   expect(first!.path).toHaveLength(3);
   expect(first!.ns).toMatch(/^child:[^|]+\|child:[^|]+$/);

@@ -268,10 +268,15 @@ test("ids that are no UUIDs, and routes that do not exist, are told apart", asyn
 test("a reader that does not read makes the run's events wait, not the memory grow", async () => {
   const { runs, app, runId } = given();
   let made = 0;
+  const released = Promise.withResolvers<void>();
   const page = "x".repeat(64 * 1_024);
   runs.events = async () =>
     (async function* () {
-      for (; made < 2_000; made += 1) yield { id: String(made), event: "values", data: page };
+      try {
+        for (; made < 2_000; made += 1) yield { id: String(made), event: "values", data: page };
+      } finally {
+        released.resolve();
+      }
     })();
   await using server = await serve(app);
   const response = await fetch(`${server.url}/runs/${runId}/stream`);
@@ -285,4 +290,5 @@ test("a reader that does not read makes the run's events wait, not the memory gr
   }
   expect(made).toBeLessThan(1_000);
   await reader.cancel();
+  await released.promise; // who leaves without having read leaves nothing behind
 });

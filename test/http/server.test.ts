@@ -10,7 +10,7 @@ import { testServer } from "../support/server.ts";
 const State = Annotation.Root({ count: Annotation<number>, answer: Annotation<unknown> });
 
 const counting = new StateGraph(State)
-  .addNode("one", ({ count = 0 }) => ({ count: count + 1 }))
+  .addNode("one", ({ count }) => ({ count: count + 1 }))
   .addNode("two", ({ count }) => ({ count: count + 1 }))
   .addEdge("__start__", "one")
   .addEdge("one", "two")
@@ -31,7 +31,7 @@ const failing = new StateGraph(State)
 /** Goes on until it is aborted. */
 const endless = new StateGraph(State)
   .addNode("wait", async (_state, { signal }) => {
-    await delay(600_000, undefined, { signal: signal! });
+    await delay(600_000, undefined, { signal });
     return {};
   })
   .addEdge("__start__", "wait")

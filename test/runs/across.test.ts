@@ -36,7 +36,11 @@ test("a run that was accepted elsewhere is executed here, and its events arrive 
   const api = await host.elsewhere();
   const run = await createAt(api, host);
   const seen: unknown[] = [];
-  for await (const { event, data } of await api.events(localPrincipal, { runId: run.run_id }, { after: "-1", signal: never })) {
+  for await (const { event, data } of await api.events(
+    localPrincipal,
+    { runId: run.run_id },
+    { after: "-1", signal: never },
+  )) {
     seen.push([event, data]);
     if (data === "one") open(); // the run waits until we have seen this
   }
@@ -45,7 +49,10 @@ test("a run that was accepted elsewhere is executed here, and its events arrive 
     ["custom", "one"],
     ["custom", "two"],
   ]);
-  expect(await api.join(localPrincipal, { runId: run.run_id }, never)).toMatchObject({ status: "success", values: { log: ["done"] } });
+  expect(await api.join(localPrincipal, { runId: run.run_id }, never)).toMatchObject({
+    status: "success",
+    values: { log: ["done"] },
+  });
 });
 
 test("every reader gets the same events under the same ids, wherever it is and whenever it comes", async () => {
@@ -56,7 +63,11 @@ test("every reader gets the same events under the same ids, wherever it is and w
   const run = await createAt(api, host, { stream_resumable: true });
   const read = async (runs: Runs, after?: string): Promise<RunEvent[]> =>
     Array.fromAsync(
-      await runs.events(localPrincipal, { runId: run.run_id }, { signal: never, ...(after !== undefined && { after }) }),
+      await runs.events(
+        localPrincipal,
+        { runId: run.run_id },
+        { signal: never, ...(after !== undefined && { after }) },
+      ),
     );
   const readers = [read(host.runs), read(api), read(host.runs, "-1"), read(api, "-1")];
   open();

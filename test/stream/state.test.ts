@@ -10,7 +10,7 @@ async function ranOn(db: TestDatabase, given: unknown, ...inputs: (object | null
   const graph = given as ReturnType<typeof asking>;
   const owner = await newThread(db.pool);
   const { config, saver } = runOn(db.pool, owner);
-  for (const input of inputs) await graph.invoke(input as null, config);
+  for (const input of inputs) await graph.invoke(input, config);
   return {
     ...owner,
     answerTo: async (value: string, answer: unknown) => {
@@ -49,10 +49,10 @@ test("after a partial answer only the open question is shown", async () => {
   const { tasks, interrupts } = await thread.state();
 
   expect(interrupts.map(({ value }) => value)).toEqual(["right?"]);
-  expect(tasks.map(({ name, interrupts: shown }) => [name, shown.length]).toSorted()).toEqual([
-    ["left", 0],
-    ["right", 1],
-  ]);
+  expect(Object.fromEntries(tasks.map(({ name, interrupts: shown }) => [name, shown.length]))).toEqual({
+    left: 0,
+    right: 1,
+  });
 });
 
 test("the second question of a task has its own id in the state", async () => {
@@ -75,17 +75,15 @@ test("a waiting subgraph is a place, or a state if asked for, and its questions 
 
   expect(task).toMatchObject({ name: "child", error: null, state: null, result: null });
   expect(task?.checkpoint).toMatchObject({ checkpoint_ns: `child:${task?.id}`, checkpoint_id: null });
-  expect(task?.interrupts.map(({ value }) => value).toSorted()).toEqual(["left?", "right?"]);
+  expect(new Set(task?.interrupts.map(({ value }) => value))).toEqual(new Set(["left?", "right?"]));
   expect(withState?.checkpoint).toBeNull();
   const inner = withState?.state;
   expect(inner?.checkpoint).toMatchObject({ checkpoint_ns: `child:${task?.id}` });
   expect(inner?.checkpoint?.checkpoint_map).toHaveProperty([""]);
-  expect(
-    inner?.tasks.flatMap(({ name, interrupts }) => interrupts.map(({ value }) => [name, value])).toSorted(),
-  ).toEqual([
-    ["left", "left?"],
-    ["right", "right?"],
-  ]);
+  expect(Object.fromEntries((inner?.tasks ?? []).map(({ name, interrupts }) => [name, interrupts[0]?.value]))).toEqual({
+    left: "left?",
+    right: "right?",
+  });
 });
 
 test("the error of a task is its message", async () => {

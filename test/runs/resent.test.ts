@@ -1,0 +1,77 @@
+import { createHash } from "node:crypto";
+import { expect, test } from "vitest";
+import { isPawlError } from "../../lib/errors.ts";
+import { RunId, uuidv7 } from "../../lib/ids.ts";
+import { localPrincipal } from "../../lib/principal.ts";
+import { expire } from "../../runs/retention.ts";
+import { oneNode, runsHost } from "../support/runs.ts";
+
+const graph = oneNode(async () => ({ log: ["done"] }));
+const body = { assistant_id: "graph", input: {} };
+const digest = createHash("sha256").update("a body").digest();
+
+test("a POST that is sent again after its client was lost returns the first run, and one whose answer arrived makes a second", async () => {
+  await using host = await runsHost({ graph });
+  const threadId = await host.thread();
+  const post = () => host.runs.create(localPrincipal, body, { threadId, digest });
+  const first = await post();
+  await host.runs.answered(first.run_id, false);
+  const again = await post();
+  expect(again.run_id).toBe(first.run_id);
+  await host.runs.answered(again.run_id, true);
+  expect((await post()).run_id).not.toBe(first.run_id);
+});
+
+test("a POST that is sent again to another process, after the first one died while answering, returns the first run", async () => {
+  await using host = await runsHost({ graph });
+  const threadId = await host.thread();
+  const first = await host.runs.create(localPrincipal, body, { threadId, digest });
+  const other = await host.elsewhere();
+  expect((await other.create(localPrincipal, body, { threadId, digest })).run_id).toBe(first.run_id);
+});
+
+test("two clients that send the same at the same time get a run each", async () => {
+  await using host = await runsHost({ graph });
+  const threadId = await host.thread();
+  const post = () => host.runs.create(localPrincipal, body, { threadId, digest });
+  const [one, two] = await Promise.all([post(), post()]);
+  expect(one.run_id).not.toBe(two.run_id);
+});
+
+test("an equal POST long after the first is a new one", async () => {
+  await using host = await runsHost({ graph });
+  const threadId = await host.thread();
+  const first = await host.runs.create(localPrincipal, body, { threadId, digest });
+  await host.runs.answered(first.run_id, false);
+  await host.db.pool.query("update runs set created_at = now() - interval '31 seconds'");
+  expect((await host.runs.create(localPrincipal, body, { threadId, digest })).run_id).not.toBe(first.run_id);
+});
+
+test("an idempotency key makes one run of many equal requests, also for stateless ones, until it expires", async () => {
+  await using host = await runsHost({ graph });
+  const threadId = await host.thread();
+  for (const options of [{ threadId, idempotencyKey: "k1" }, { idempotencyKey: "k2" }]) {
+    const results = await Promise.allSettled(
+      Array.from({ length: 6 }, () => host.runs.create(localPrincipal, body, options)),
+    );
+    const ids = results.map((result) => (result.status === "fulfilled" ? result.value.run_id : result.reason));
+    expect(new Set(ids).size, String(ids)).toBe(1);
+  }
+  await host.db.pool.query(
+    "update runs set created_at = now() - interval '25 hours', status = 'success', ready = false, ended_at = now()",
+  );
+  await expire(host.db.pool, 120);
+  const { rows } = await host.db.pool.query("select from runs where idempotency_key is not null");
+  expect(rows).toEqual([]);
+});
+
+test("a client's own run id creates one run, and cannot be used for another thread", async () => {
+  await using host = await runsHost({ graph });
+  const threadId = await host.thread();
+  const run_id = RunId.parse(uuidv7());
+  const first = await host.create(threadId, { run_id });
+  expect(first.run_id).toBe(run_id);
+  expect((await host.create(threadId, { run_id })).run_id).toBe(run_id);
+  const other = await host.thread();
+  await expect(host.create(other, { run_id })).rejects.toSatisfy((e) => isPawlError(e, "already_exists"));
+});
