@@ -122,12 +122,13 @@ export class Saver extends PostgresSaver {
   }
 
   override async putWrites(config: RunnableConfig, writes: PendingWrite[], taskId: string): Promise<void> {
-    const { thread_id, checkpoint_ns = "", checkpoint_id } = config.configurable ?? {};
+    const { thread_id, checkpoint_ns = "", checkpoint_id, run_id } = config.configurable ?? {};
     const owner = this.owner(thread_id);
     const dumped = await this._dumpWrites(thread_id, checkpoint_ns, checkpoint_id, taskId, withOrdinal(writes));
     const landed = await putWrites(this.#pool, {
       owner,
       row: [thread_id, checkpoint_ns, checkpoint_id, taskId],
+      runId: run_id ?? null,
       writes: dumped.map(([, , , , idx, channel, type, blob]) => ({ idx, channel, type, blob })),
       replace: writes.every(([channel]) => channel in WRITES_IDX_MAP),
     });

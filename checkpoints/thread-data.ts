@@ -18,11 +18,11 @@ export async function deleteThreadCheckpoints(tx: Queryable, threadId: string): 
 
 /**
  * Deletes the checkpoints that a run stored, in all namespaces, with their pending writes and the channel values that
- * no other checkpoint of the thread refers to. The checkpoint before the run becomes the newest again.
+ * no other checkpoint of the thread refers to, and what it wrote to the checkpoint it started from: answers, results of
+ * tasks. The checkpoint before the run becomes the newest again, and a question that the run answered is open again.
  *
- * What stays: writes that the run left on the checkpoint it started from, before it stored one of its own (the answers
- * it gave, the results of tasks it finished there). The table does not say which run a write is from, and to delete
- * all writes there would run tasks of earlier runs once more.
+ * A second question of the same task takes the place of the first in the table, and goes with the run: the task then
+ * waits without a question, and asks again when the thread goes on.
  */
 export async function deleteRunCheckpoints(tx: Queryable, threadId: string, runId: string): Promise<void> {
   await tx.query({
@@ -34,8 +34,8 @@ export async function deleteRunCheckpoints(tx: Queryable, threadId: string, runI
         returning checkpoint_ns, checkpoint_id, checkpoint -> 'channel_versions' as versions),
       writes_gone as (
         delete from checkpoint_writes w
-         using gone
-         where w.thread_id = $1 and w.checkpoint_ns = gone.checkpoint_ns and w.checkpoint_id = gone.checkpoint_id),
+         where w.thread_id = $1
+           and (w.run_id = $2 or (w.checkpoint_ns, w.checkpoint_id) in (select checkpoint_ns, checkpoint_id from gone))),
       orphans as (
         select gone.checkpoint_ns, v.key as channel, v.value as version
           from gone cross join jsonb_each_text(gone.versions) v
@@ -59,8 +59,8 @@ export async function copyThreadCheckpoints(tx: Queryable, from: string, to: str
         insert into checkpoint_blobs (thread_id, checkpoint_ns, channel, version, type, blob)
         select $2, checkpoint_ns, channel, version, type, blob from checkpoint_blobs where thread_id = $1),
       writes_copied as (
-        insert into checkpoint_writes (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, channel, type, blob)
-        select $2, checkpoint_ns, checkpoint_id, task_id, idx, channel, type, blob
+        insert into checkpoint_writes (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, channel, type, blob, run_id)
+        select $2, checkpoint_ns, checkpoint_id, task_id, idx, channel, type, blob, run_id
           from checkpoint_writes where thread_id = $1)
       insert into checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata)
       select $2, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint,

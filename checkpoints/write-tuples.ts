@@ -53,6 +53,8 @@ export interface PutWrites {
   readonly owner: Owner | null;
   /** Thread, namespace, checkpoint id, task id. */
   readonly row: readonly [string, string, string, string];
+  /** The run on whose behalf they are, so that its rollback finds them on checkpoints of earlier runs. */
+  readonly runId: string | null;
   readonly writes: readonly { idx: number; channel: string; type: string; blob: Uint8Array }[];
   /** Whether the writes take the place of earlier ones with the same index, or stand back. */
   readonly replace: boolean;
@@ -65,21 +67,21 @@ export async function putWrites(db: Queryable, put: PutWrites): Promise<boolean>
   const writes = [...new Map(ordered.map((write) => [write.idx, write])).values()];
   if (writes.length === 0) return true;
   const parameters = new Parameters(put.owner);
-  const row = put.row.map((value) => `${parameters.add(value)}::text`).join(", ");
+  const row = [...put.row, put.runId].map((value) => `${parameters.add(value)}::text`).join(", ");
   const values = writes.map(
     ({ idx, channel, type, blob }) =>
       `(${parameters.add(idx)}::int, ${parameters.add(channel)}::text, ${parameters.add(type)}::text, ${parameters.add(blob)}::bytea)`,
   );
   const onConflict = put.replace
     ? `on conflict (thread_id, checkpoint_ns, checkpoint_id, task_id, idx)
-            do update set channel = excluded.channel, type = excluded.type, blob = excluded.blob`
+            do update set channel = excluded.channel, type = excluded.type, blob = excluded.blob, run_id = excluded.run_id`
     : "on conflict do nothing";
   const { rowCount } = await db.query({
     ...named(`put-writes-${put.owner ? "fenced" : "plain"}-${put.replace ? "replace" : "keep"}`, writes.length),
     text: `
       with ${parameters.fence},
       stored as (
-        insert into checkpoint_writes (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, channel, type, blob)
+        insert into checkpoint_writes (thread_id, checkpoint_ns, checkpoint_id, task_id, run_id, idx, channel, type, blob)
         select ${row}, v.idx, v.channel, v.type, v.blob
           from fence cross join (values ${values.join(", ")}) as v(idx, channel, type, blob)
             ${onConflict})

@@ -62,6 +62,7 @@ export async function attemptRun(context: AttemptContext, handle: RunHandle): Pr
     const ending = await endingOf({ pool, run, graph, events, attempt, signal: stopping.signal });
     if (!ending) {
       log.info({ why: stopCauseOf(stopping.signal)?.kind ?? attempt.result }, "run given back");
+      await events.flush(); // before the requeue fences it off
       await requeueRun(pool, { ...run, worker_id: context.workerId });
       return true;
     }

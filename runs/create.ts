@@ -21,8 +21,8 @@ export interface CreateContext {
   readonly pool: Pool;
   /** The questions of the thread that wait for an answer, at its newest checkpoint or the one given. */
   readonly pendingQuestions: (threadId: string, checkpointId?: string) => Promise<OpenQuestion[]>;
-  /** Whether this process is still answering the POST that created the run, its client on the line. */
-  readonly isBeingAnswered: (runId: string) => boolean;
+  /** Whether an equal POST that comes now may be the one that created the run, sent again. */
+  readonly mayBeResent: (created: { run_id: string; age_ms: number }) => boolean;
 }
 
 export interface Created {
@@ -37,6 +37,8 @@ interface Request {
   readonly principal: Principal;
   readonly body: RunCreate;
   readonly options: CreateOptions;
+  /** For the run, unless the client has given one. */
+  readonly newRunId: string;
 }
 
 interface Target {
@@ -47,9 +49,9 @@ interface Target {
 }
 
 /** Errors: see `Runs.create`. */
-export async function createRun(context: CreateContext, { principal, body, options }: Request): Promise<Created> {
-  const assistant = await resolveAssistant(context.pool, principal, body.assistant_id);
-  const insert = () => createOnce(context, { principal, body, options }, assistant);
+export async function createRun(context: CreateContext, request: Request): Promise<Created> {
+  const assistant = await resolveAssistant(context.pool, request.principal, request.body.assistant_id);
+  const insert = () => createOnce(context, request, assistant);
   // Two requests with one key or run id, on threads that do not serialise them: the later one finds the other's run.
   return insert().catch((error: unknown) => {
     if (!isTaken(error)) throw error;
@@ -62,11 +64,11 @@ function isTaken(error: unknown): boolean {
 }
 
 async function createOnce(context: CreateContext, request: Request, assistant: Assistant): Promise<Created> {
-  const { principal, body, options } = request;
+  const { principal, body, options, newRunId } = request;
   return transaction(context.pool, async (tx) => {
     const threadId = options.threadId ?? ThreadId.parse(uuidv7());
     const isLocked = options.threadId !== undefined && (await lockThread(tx, threadId));
-    const earlier = await findCreated(tx, request, context.isBeingAnswered);
+    const earlier = await findCreated(tx, request, context.mayBeResent);
     if (earlier) return { run: earlier, ended: [], told: [] };
     if (options.threadId !== undefined && !isLocked) refuseUnlessCreated(body);
     if (!isLocked) {
@@ -83,7 +85,7 @@ async function createOnce(context: CreateContext, request: Request, assistant: A
         ? await cancelRuns(tx, { threadId, action: strategy })
         : { ended: [], told: [] };
 
-    const runId = body.run_id ?? uuidv7();
+    const runId = body.run_id ?? newRunId;
     const kwargs = kwargsOf({
       body,
       assistant,

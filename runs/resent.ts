@@ -16,20 +16,20 @@ interface Request {
 
 /**
  * By idempotency key, by the client's own run id, or, for stock clients, by thread and digest of the body while the
- * first answer is not known to have arrived. `isBeingAnswered` tells a client that is still on the line, and so is
- * another one, from one that is gone. Throws `already_exists` when the id or key belongs to a different request.
+ * first answer is not known to have arrived. `mayBeResent` tells a client that is still on the line, and so is another
+ * one, from one that is gone. Throws `already_exists` when the id or key belongs to a different request.
  */
 export async function findCreated(
   tx: Queryable,
   { principal, body, options }: Request,
-  isBeingAnswered: (runId: string) => boolean,
+  mayBeResent: (created: { run_id: string; age_ms: number }) => boolean,
 ): Promise<Run | undefined> {
   const { idempotencyKey, digest, threadId } = options;
   if (idempotencyKey === undefined && body.run_id === undefined && !digest) return undefined;
   const { rows } = await tx.query({
     name: "find-created-run",
     text: `
-      select ${runColumns}, tenant, idempotency_key = $2 as by_key, run_id = $3 as by_id
+      select ${runColumns}, tenant, extract(epoch from clock_timestamp() - created_at)::float8 * 1000 as age_ms, idempotency_key = $2 as by_key, run_id = $3 as by_id
         from runs
        where (tenant = $1 and idempotency_key = $2)
           or run_id = $3
@@ -46,7 +46,7 @@ export async function findCreated(
       digest?.toString("hex") ?? null,
     ],
   });
-  const row = rows.find((candidate) => candidate.by_key || candidate.by_id || !isBeingAnswered(candidate.run_id));
+  const row = rows.find((candidate) => candidate.by_key || candidate.by_id || mayBeResent(candidate));
   if (!row) return undefined;
   if (row.tenant !== principal.tenant || (threadId !== undefined && row.thread_id !== threadId)) {
     throw new PawlError("already_exists", "This run id or idempotency key was used for another request");

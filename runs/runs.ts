@@ -4,6 +4,8 @@ import { pendingQuestions } from "../checkpoints/questions.ts";
 import { Saver } from "../checkpoints/saver.ts";
 import { transaction } from "../db/pool.ts";
 import type { Signals } from "../db/signals.ts";
+import { RunId, uuidv7 } from "../lib/ids.ts";
+import { Answering } from "./answering.ts";
 import { cancelRuns } from "./cancel.ts";
 import { createRun } from "./create.ts";
 import { type Followed, follow } from "./events/follow.ts";
@@ -24,8 +26,7 @@ export interface RunsOptions {
 export function createRuns({ pool, hub, signals, onWork }: RunsOptions): Runs {
   const saver = new Saver(pool);
   const sources = { db: pool, hub, signals };
-  /** Runs whose creating POST is being answered by this process. */
-  const unanswered = new Set<string>();
+  const answering = new Answering();
 
   function announceWork(): void {
     onWork();
@@ -39,6 +40,8 @@ export function createRuns({ pool, hub, signals, onWork }: RunsOptions): Runs {
 
   const runs: Runs = {
     async create(principal, body, options) {
+      const newRunId = RunId.parse(uuidv7());
+      answering.begin(newRunId); // before anyone can find the run
       const created = await createRun(
         {
           pool,
@@ -47,24 +50,27 @@ export function createRuns({ pool, hub, signals, onWork }: RunsOptions): Runs {
               thread_id: threadId,
               ...(checkpointId !== undefined && { checkpoint_id: checkpointId }),
             }),
-          isBeingAnswered: (runId) => unanswered.has(runId),
+          mayBeResent: (earlier) => answering.mayBeResent(earlier),
         },
-        { principal, body, options },
-      );
-      unanswered.add(created.run.run_id);
+        { principal, body, options, newRunId },
+      ).catch((error: unknown) => {
+        answering.delivered(newRunId);
+        throw error;
+      });
+      if (created.run.run_id !== newRunId) {
+        answering.delivered(newRunId);
+        answering.begin(created.run.run_id);
+      }
       announceStopped(created);
       announceWork();
       return created.run;
     },
 
     async answered(runId, wasDelivered) {
-      unanswered.delete(runId);
-      if (!wasDelivered) return;
-      await pool.query({
-        name: "run-answered",
-        text: "update runs set answered = true where run_id = $1",
-        values: [runId],
-      });
+      if (!wasDelivered) return answering.lost(runId);
+      await pool
+        .query({ name: "run-answered", text: "update runs set answered = true where run_id = $1", values: [runId] })
+        .finally(() => answering.delivered(runId)); // until then it counts as under way
     },
 
     get: (principal, ref) => getRun(pool, principal, ref),

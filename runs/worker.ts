@@ -145,7 +145,14 @@ export class RunWorker {
 
   async #sweep(): Promise<void> {
     const { pool } = this.#options;
-    for (const run of await ownRuns(pool, this.#workerId)) {
+    const started = [...this.#handles.values()];
+    const own = await ownRuns(pool, this.#workerId);
+    for (const { run, stopping } of started) {
+      // Deleted, or taken over: what its graph still does is for nothing.
+      if (!own.some(({ run_id }) => run_id === run.run_id))
+        stopping.abort(new Stop({ kind: "lost", detail: "not ours any more" }));
+    }
+    for (const run of own) {
       const handle = this.#handles.get(run.run_id);
       if (!handle) await requeueRun(pool, { ...run, worker_id: this.#workerId });
       else if (run.cancel_action) handle.stopping.abort(new Stop({ kind: "cancelled", action: run.cancel_action }));

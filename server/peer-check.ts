@@ -13,6 +13,9 @@ interface Manifest {
   readonly peerDependencies: Readonly<Record<string, string>>;
 }
 
+/** Not the SDK: it is a peer only so that npm settles its version before it looks at what LangGraph wants. */
+const imported = ["@langchain/core", "@langchain/langgraph"];
+
 const require = createRequire(import.meta.url);
 
 /** Throws `bad_configuration` that names what is there, where, and what to install. */
@@ -21,7 +24,7 @@ export function refuseUnfittingInstall(): void {
   if (!satisfies(process.versions.node, engines.node)) {
     throw new PawlError("bad_configuration", `Pawl needs Node ${engines.node}; this is ${process.versions.node}`);
   }
-  for (const [name, range] of Object.entries(peerDependencies)) refuseUnfittingPeer(name, range);
+  for (const name of imported) refuseUnfittingPeer(name, peerDependencies[name]!);
 }
 
 function refuseUnfittingPeer(name: string, range: string): void {

@@ -179,5 +179,6 @@ create index outbox_due on outbox (due_at, id) where failed_at is null;
 -- The newest checkpoint is the one stored last, not the one with the highest id: an id carries its writer's clock.
 alter table checkpoints add column if not exists seq bigint generated always as identity;
 create index if not exists checkpoints_by_seq on checkpoints (thread_id, checkpoint_ns, seq desc);
--- Rollback deletes what a run wrote.
+-- Rollback deletes what a run wrote, on checkpoints of earlier runs too.
+alter table checkpoint_writes add column if not exists run_id text;
 create index if not exists checkpoints_by_run on checkpoints (thread_id, (metadata ->> 'run_id'));

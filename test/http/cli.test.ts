@@ -9,7 +9,7 @@ import { join, resolve } from "node:path";
 import { expect, test } from "vitest";
 import { postmasterPid, testDatabase } from "../support/database.ts";
 import { serve, testApp } from "../support/serve.ts";
-import { spawnServer, urlOf } from "../support/server.ts";
+import { spawnServer, spawnWorker, urlOf } from "../support/server.ts";
 
 const graphs = { steps: "test/support/graphs/steps.ts:graph" };
 
@@ -149,15 +149,20 @@ test("a run under way when the server stops goes on in the next process, and its
   expect((await second.client.threads.get(thread_id)).values).toMatchObject({ done: 8 });
 });
 
+test("a worker of its own executes what a server without workers accepts", async () => {
+  await using database = await testDatabase();
+  await using server = await spawnServer({ graphs, ...database, args: ["--no-workers"] });
+  await using worker = await spawnWorker({ graphs, ...database });
+  expect(await server.client.runs.wait(null, "steps", { input: { steps: 3, ms: 1 } })).toMatchObject({ done: 3 });
+  expect(await worker.kill("SIGTERM")).toBe(0);
+});
+
 test("a second signal ends it at once", async () => {
   await using database = await testDatabase();
   await using server = await spawnServer({ graphs, ...database, env: { LOG_LEVEL: "info" } });
   await server.client.runs.create(null, "steps", { input: { steps: 1, ms: 60_000 } });
-  const stopping = new Promise<void>((done) => {
-    server.process.stdout?.on("data", (chunk: Buffer) => chunk.includes('"stopping"') && done());
-  });
   server.process.kill("SIGTERM");
-  await stopping;
+  await server.written(/"stopping"/);
   const before = performance.now();
   expect(await server.kill("SIGTERM")).toBe(1);
   expect(performance.now() - before).toBeLessThan(5_000);

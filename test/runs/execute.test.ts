@@ -4,6 +4,7 @@ import { isPawlError } from "../../lib/errors.ts";
 import type { RunId, ThreadId } from "../../lib/ids.ts";
 import { localPrincipal } from "../../lib/principal.ts";
 import type { RunEvent, RunOutcome } from "../../runs/index.ts";
+import { createThreads } from "../../runs/threads/threads.ts";
 import { Log, oneNode, type RunsHost, runsHost } from "../support/runs.ts";
 
 const never = new AbortController().signal;
@@ -201,6 +202,29 @@ test("of two simultaneous answers to one question one wins and the other is refu
   for (const { reason } of refused) expect(["thread_busy", "unknown_interrupt"]).toContain(reason.code);
 });
 
+test("rolling back the run that answered a question opens the question again", async () => {
+  const started = Promise.withResolvers<void>();
+  const slow = new StateGraph(Log)
+    .addNode("ask", () => ({ log: [interrupt<string, string>("sure?")] }))
+    .addNode("work", async (_state, { signal }) => {
+      started.resolve();
+      return new Promise((_, reject) => signal?.addEventListener("abort", () => reject(new Error("stopped"))));
+    })
+    .addEdge("__start__", "ask")
+    .addEdge("ask", "work")
+    .compile();
+  await using host = await runsHost({ slow });
+  await host.startWorker();
+  const threadId = await host.thread();
+  await join(host, await host.create(threadId));
+  const before = await questions(host, threadId);
+  const answer = await host.create(threadId, { command: { resume: "yes" } });
+  await started.promise;
+  await host.runs.cancel(localPrincipal, { runId: answer.run_id }, { action: "rollback", wait: true });
+  expect(await questions(host, threadId)).toEqual(before);
+  expect(await host.threadRow(threadId)).toMatchObject({ status: "interrupted", values: { log: [] } });
+});
+
 test("a stateless run gets its answer and leaves nothing behind", async () => {
   await using host = await runsHost({ graph: oneNode(async () => ({ log: ["worked"] })) });
   await host.startWorker();
@@ -210,4 +234,25 @@ test("a stateless run gets its answer and leaves nothing behind", async () => {
     expect((await host.db.pool.query(`select from ${table}`)).rowCount, table).toBe(0);
   }
   expect(await join(host, run)).toEqual({ status: "success", values: { log: ["x", "worked"] } });
+});
+
+test("deleting a thread aborts what executes on it", async () => {
+  const started = Promise.withResolvers<void>();
+  const aborted = Promise.withResolvers<void>();
+  await using host = await runsHost({
+    graph: oneNode(async (_state, { signal }) => {
+      signal?.addEventListener("abort", () => aborted.resolve());
+      started.resolve();
+      await aborted.promise;
+      return { log: ["late"] };
+    }),
+  });
+  await host.startWorker();
+  const threadId = await host.thread();
+  await host.create(threadId);
+  await started.promise;
+  const threads = createThreads({ pool: host.db.pool, graphs: host.graphs });
+  await threads.delete(localPrincipal, threadId);
+  await aborted.promise; // by the sweep at the latest
+  expect((await host.db.pool.query("select from checkpoints")).rowCount).toBe(0);
 });

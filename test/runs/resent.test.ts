@@ -26,6 +26,7 @@ test("a POST that is sent again to another process, after the first one died whi
   await using host = await runsHost({ graph });
   const threadId = await host.thread();
   const first = await host.runs.create(localPrincipal, body, { threadId, digest });
+  await host.db.pool.query("update runs set created_at = now() - interval '1 second'"); // the stock client waits that long
   const other = await host.elsewhere();
   expect((await other.create(localPrincipal, body, { threadId, digest })).run_id).toBe(first.run_id);
 });

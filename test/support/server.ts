@@ -1,6 +1,6 @@
 /** The whole server for a test: in this process, or as a process of its own that can be killed. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
+import { EventEmitter, once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -65,48 +65,61 @@ export interface SpawnOptions {
   /** Absent for an embedded Postgres of the process's own. */
   readonly connection?: ConnectTo;
   readonly env?: Record<string, string>;
-  /** Behind `serve --port 0`. */
+  /** Behind the command. */
   readonly args?: readonly string[];
 }
 
-export interface SpawnedServer extends AsyncDisposable {
-  readonly url: string;
-  readonly client: Client;
+export interface SpawnedProcess extends AsyncDisposable {
   readonly process: ChildProcess;
+  /** What it has written, once it matches. Fails when it ends before. */
+  readonly written: (pattern: RegExp) => Promise<RegExpExecArray>;
   /** Of its embedded Postgres, if it has one. */
   readonly dataDir: string;
   /** Sends the signal and waits for the end. Resolves with the exit code, null when the signal ended it. */
-  kill(signal: NodeJS.Signals): Promise<number | null>;
+  readonly kill: (signal: NodeJS.Signals) => Promise<number | null>;
 }
 
-/** `pawl serve` as a process. Fails with what it wrote if it does not come up. */
-export async function spawnServer({ graphs, connection, env = {}, args = [] }: SpawnOptions): Promise<SpawnedServer> {
+export interface SpawnedServer extends SpawnedProcess {
+  readonly url: string;
+  /** The stock client. */
+  readonly client: Client;
+}
+
+/** `pawl serve` as a process, on a free port. Fails with what it wrote if it does not come up. */
+export async function spawnServer({ args = [], ...options }: SpawnOptions): Promise<SpawnedServer> {
+  const spawned = await spawnPawl(["serve", "--port", "0", ...args], options);
+  const [, url = ""] = await spawned.written(/Pawl listens on (\S+)[^]*Ready after/);
+  return { ...spawned, url, client: new Client({ apiUrl: url }) };
+}
+
+/** `pawl worker` as a process: it executes what servers on the same database accept. */
+export async function spawnWorker({ args = [], ...options }: SpawnOptions): Promise<SpawnedProcess> {
+  const spawned = await spawnPawl(["worker", ...args], options);
+  await spawned.written(/Ready after/);
+  return spawned;
+}
+
+async function spawnPawl(args: string[], { graphs, connection, env = {} }: SpawnOptions): Promise<SpawnedProcess> {
   const folder = await mkdtemp(join(tmpdir(), "pawl-spawned-"));
   const project = { graphs: Object.fromEntries(Object.entries(graphs).map(([id, place]) => [id, resolve(place)])) };
   await writeFile(join(folder, "langgraph.json"), JSON.stringify(project));
   const dataDir = join(folder, "data");
-  const child = spawn(
-    process.execPath,
-    ["server/cli.ts", "serve", "--port", "0", "--config", join(folder, "langgraph.json"), ...args],
-    {
-      env: {
-        PATH: process.env["PATH"],
-        HOME: process.env["HOME"],
-        PAWL_DATA_DIR: dataDir,
-        ...(connection && { DATABASE_URL: urlOf(connection) }),
-        ...env,
-      },
-      stdio: ["ignore", "pipe", "pipe"],
+  const child = spawn(process.execPath, ["server/cli.ts", ...args, "--config", join(folder, "langgraph.json")], {
+    env: {
+      PATH: process.env["PATH"],
+      HOME: process.env["HOME"],
+      PAWL_DATA_DIR: dataDir,
+      ...(connection && { DATABASE_URL: urlOf(connection) }),
+      ...env,
     },
-  );
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   const exited = once(child, "exit") as Promise<[number | null]>;
-  const url = await announcedUrl(child);
   return {
-    url,
-    client: new Client({ apiUrl: url }),
     process: child,
+    written: watch(child),
     dataDir,
-    async kill(signal) {
+    kill: async (signal) => {
       child.kill(signal);
       return (await exited)[0];
     },
@@ -115,6 +128,26 @@ export async function spawnServer({ graphs, connection, env = {}, args = [] }: S
       await exited;
       await rm(folder, { recursive: true, force: true });
     },
+  };
+}
+
+function watch(child: ChildProcess): SpawnedProcess["written"] {
+  let text = "";
+  const news = new EventEmitter();
+  const read = (chunk: Buffer) => {
+    text += chunk.toString();
+    news.emit("news");
+  };
+  child.stdout?.on("data", read);
+  child.stderr?.on("data", read);
+  child.once("close", () => news.emit("news"));
+  return async (pattern) => {
+    for (;;) {
+      const match = pattern.exec(text);
+      if (match) return match;
+      if (child.exitCode !== null) throw new Error(`pawl ended with ${child.exitCode}:\n${text}`);
+      await once(news, "news");
+    }
   };
 }
 
@@ -128,18 +161,4 @@ export function urlOf({
 }: ConnectTo): string {
   if (connectionString !== undefined) return connectionString;
   return `postgres://${user}@localhost:${port}/${database}?host=${encodeURIComponent(host)}`;
-}
-
-function announcedUrl(child: ChildProcess): Promise<string> {
-  let written = "";
-  return new Promise((resolveUrl, reject) => {
-    const read = (chunk: Buffer) => {
-      written += chunk.toString();
-      const url = /Pawl listens on (\S+)[^]*Ready after/.exec(written)?.[1];
-      if (url !== undefined) resolveUrl(url);
-    };
-    child.stdout?.on("data", read);
-    child.stderr?.on("data", read);
-    child.once("exit", (code) => reject(new Error(`pawl serve ended with ${code}:\n${written}`)));
-  });
 }

@@ -4,7 +4,7 @@ import { Annotation, END, interrupt, MessagesAnnotation, Send, START, StateGraph
 import { Client } from "@langchain/langgraph-sdk";
 import type { Hono } from "hono";
 import { Saver } from "../../checkpoints/saver.ts";
-import { ThreadId } from "../../lib/ids.ts";
+import { ThreadId, uuidv7 } from "../../lib/ids.ts";
 import { localPrincipal } from "../../lib/principal.ts";
 import { type Assistants, createAssistants } from "../../runs/assistants/assistants.ts";
 import { type ClaimedRun, claimRuns } from "../../runs/claim.ts";
@@ -105,9 +105,9 @@ export async function world(extra: Record<string, unknown> = {}): Promise<World>
       return thread_id;
     },
     async createRun(threadId, body) {
-      const context = { pool, pendingQuestions: async () => [], isBeingAnswered: () => false };
+      const context = { pool, pendingQuestions: async () => [], mayBeResent: () => false };
       const options = { threadId: ThreadId.parse(threadId) };
-      return (await createRun(context, { principal: localPrincipal, body, options })).run;
+      return (await createRun(context, { principal: localPrincipal, body, options, newRunId: uuidv7() })).run;
     },
     claim: () =>
       claimRuns(pool, { workerId: "00000000-0000-4000-8000-000000000001", graphs: [...graphs.values()], limit: 10 }),
