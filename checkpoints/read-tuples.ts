@@ -77,7 +77,7 @@ export async function readTuples(db: Queryable, { where, values, limit, name }: 
         join checkpoint_writes w on w.thread_id = p.thread_id and w.checkpoint_ns = p.checkpoint_ns
                                 and w.checkpoint_id = p.parent_checkpoint_id and w.channel = '__pregel_tasks'
        where (p.checkpoint ->> 'v')::int < 4
-       order by seq desc, kind, task_id, idx`,
+       order by seq desc, kind, task_id, idx, channel`,
     values: [...values, limit ?? null],
   });
   return [...Map.groupBy(rows, (row) => row.seq).values()].map(group);
