@@ -42,7 +42,9 @@ test("an agent computes, waits for approval through a SIGKILL of the server, and
   expect(events).toContain("messages");
   const before: ThreadState<Values> = await first.client.threads.getState(thread_id);
   const [question] = before.tasks.flatMap((task) => task.interrupts);
-  expect(question?.value).toMatchObject({ action_request: { action: "send_email", args: { to: ["ann@example.org"], body: "391" } } });
+  expect(question?.value).toMatchObject({
+    action_request: { action: "send_email", args: { to: ["ann@example.org"], body: "391" } },
+  });
   expect(await outbox()).toEqual([]);
 
   await first.kill("SIGKILL");
