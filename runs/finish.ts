@@ -6,11 +6,13 @@
 import type pg from "pg";
 import { deleteRunCheckpoints, deleteThreadCheckpoints } from "../checkpoints/thread-data.ts";
 import { leaseLost } from "../db/fence.ts";
+import { enqueue } from "../db/outbox.ts";
 import { type Queryable, transaction } from "../db/pool.ts";
 import { cleanJson } from "../lib/text.ts";
 import type { ClaimedRun } from "./claim.ts";
 import { lockThread, promoteNext, settleThread } from "./queue.ts";
 import type { RunError, RunStatus } from "./run.ts";
+import { threadDeleted } from "./threads/delete.ts";
 import type { ThreadProjection } from "./threads/projection.ts";
 
 export interface Ending {
@@ -44,6 +46,7 @@ export async function finishRun(pool: pg.Pool, run: ClaimedRun, ending: Ending):
     await logEnding(tx, run, ending);
     if (run.temporary) {
       await deleteThreadCheckpoints(tx, run.thread_id);
+      await enqueue(tx, threadDeleted(run.tenant, run.thread_id));
       await tx.query({
         name: "delete-temporary-thread",
         text: "delete from threads where thread_id = $1",

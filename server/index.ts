@@ -1,5 +1,5 @@
 /** `pawl/server`, for programs that bring the server up themselves: what cli.ts is wired from. cli.ts imports the files. */
-export { type Config, readConfig } from "../lib/config.ts";
+export { addToEnvironment, type Config, readConfig } from "../lib/config.ts";
 export { type ErrorCode, isPawlError, PawlError } from "../lib/errors.ts";
 export { createLog, type Log } from "../lib/log.ts";
 export { loadGraphs } from "./load-graphs.ts";

@@ -1,8 +1,11 @@
 /** What executes and keeps runs in one process, with or without HTTP in front: names the concrete classes. */
 import type pg from "pg";
+import { z } from "zod";
 import { type ConnectTo, createPool } from "../db/pool.ts";
+import { type OutboxHandlers, startOutbox } from "../db/outbox.ts";
 import { openSignals } from "../db/signals.ts";
 import type { Config } from "../lib/config.ts";
+import { ThreadId } from "../lib/ids.ts";
 import type { Log } from "../lib/log.ts";
 import { localPrincipal } from "../lib/principal.ts";
 import { type Assistants, createAssistants } from "../runs/assistants/assistants.ts";
@@ -10,8 +13,11 @@ import { Hub } from "../runs/events/hub.ts";
 import type { Graphs, Runs } from "../runs/index.ts";
 import { startRetention } from "../runs/retention.ts";
 import { createRuns } from "../runs/runs.ts";
+import { THREAD_DELETED } from "../runs/threads/delete.ts";
 import { createThreads, type Threads } from "../runs/threads/threads.ts";
 import { RunWorker } from "../runs/worker.ts";
+import { closeExecutors } from "../tools/sandbox/select.ts";
+import { removeWorkspace } from "../tools/sandbox/workspace.ts";
 
 /** Connections for requests. Each holds one for a transaction at most, so this is far more requests at once. */
 const API_CONNECTIONS = 10;
@@ -19,7 +25,7 @@ const API_CONNECTIONS = 10;
 const workerConnections = (concurrency: number) => Math.min(30, 3 + Math.ceil(concurrency / 2));
 
 export interface RuntimeOptions {
-  readonly config: Pick<Config, "workerConcurrency" | "leaseSeconds" | "eventTtlSeconds">;
+  readonly config: Pick<Config, "workerConcurrency" | "leaseSeconds" | "eventTtlSeconds" | "dataDir">;
   readonly log: Log;
   readonly connection: ConnectTo;
   readonly graphs: Graphs;
@@ -64,17 +70,28 @@ export async function openRuntime({ config, log, connection, graphs, works }: Ru
         log,
       })
     : undefined;
+  const outbox = startOutbox({ pool, handlers: outboxHandlers(config.dataDir), log });
   const retention = startRetention({ pool, eventTtlSeconds: config.eventTtlSeconds, log });
   return {
     pool,
     runs: createRuns({ pool, hub, signals, onWork: () => worker?.wake() }),
     threads,
     assistants,
-    drain: async (graceMs) => worker?.close(graceMs),
+    async drain(graceMs) {
+      await worker?.close(graceMs);
+      await closeExecutors();
+    },
     async close() {
-      await retention.close();
+      await Promise.all([retention.close(), outbox.close()]);
       await signals.close();
       await Promise.all([pool.end(), workerPool.end()]);
     },
+  };
+}
+
+function outboxHandlers(dataDir: string): OutboxHandlers {
+  const Deleted = z.object({ thread_id: ThreadId });
+  return {
+    [THREAD_DELETED]: async ({ payload }) => removeWorkspace(dataDir, Deleted.parse(payload).thread_id),
   };
 }

@@ -6,7 +6,15 @@ import { deleteThreadCheckpoints } from "../../checkpoints/thread-data.ts";
 import type { Queryable } from "../../db/pool.ts";
 import type { ThreadId } from "../../lib/ids.ts";
 import type { Principal } from "../../lib/principal.ts";
+import { enqueue, type OutboxEntry } from "../../db/outbox.ts";
 import { threadNotFound } from "./get.ts";
+
+/** What is left to do outside the database once a thread is gone: its workspace is on a disk. */
+export const THREAD_DELETED = "thread_deleted";
+
+export function threadDeleted(tenant: string, threadId: string): OutboxEntry {
+  return { tenant, kind: THREAD_DELETED, payload: { thread_id: threadId } };
+}
 
 /**
  * Expects a transaction. Returns the runs that were live, so that their workers can be told. Throws `thread_not_found`.
@@ -32,6 +40,7 @@ export async function deleteThread(tx: Queryable, { tenant }: Principal, threadI
     values: [threadId],
   });
   await deleteThreadCheckpoints(tx, threadId);
+  await enqueue(tx, threadDeleted(tenant, threadId));
   await tx.query({ name: "delete-thread", text: "delete from threads where thread_id = $1", values: [threadId] });
   return rows.filter((run) => run.is_live).map((run) => run.run_id);
 }

@@ -1,5 +1,6 @@
 /** Pawl in somebody else's project: packed, installed from the registry without scripts, and used as documented. */
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import { cp, mkdir, readFile, realpath, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
@@ -57,6 +58,23 @@ test("a project's graph asks, is answered and ends, over the stock client", asyn
   expect(answered).toEqual({ text: "mail: yes", answer: "yes" });
   const { values, next } = await client.threads.getState(threadId);
   expect({ values, next }).toEqual({ values: { text: "mail: yes", answer: "yes" }, next: [] });
+});
+
+test("the program in docs/embedding.md serves, and ends in order", async () => {
+  const [, program = ""] = /```ts\n(\/\/ server\.ts\n[^]+?)```/.exec(await readFile("docs/embedding.md", "utf8")) ?? [];
+  await writeFile(join(project.folder, "server.ts"), program);
+  const env = { ...environment, PORT: "0" };
+  const child = spawn(process.execPath, ["server.ts"], {
+    cwd: project.folder,
+    env,
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const ended = once(child, "close");
+  const [printed] = (await once(child.stdout, "data")) as [Buffer];
+  const url = String(printed).replace("listening on ", "").trim();
+  expect(await (await fetch(`${url}/ok`)).json()).toEqual({ ok: true });
+  child.kill("SIGTERM");
+  expect(await ended).toEqual([0, null]);
 });
 
 test("a graph with a LangGraph of its own is refused, and both places are named", async () => {
