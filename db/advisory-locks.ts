@@ -13,3 +13,6 @@ export const POSSESSION: AdvisoryLock = [PAWL, 1];
 
 /** Held by the process that migrates. */
 export const MIGRATION: AdvisoryLock = [PAWL, 2];
+
+/** The group of the locks by which a process finds out whether its connections are sessions of their own; the key is drawn. */
+export const SESSION_CHECK_GROUP = PAWL + 1;

@@ -3,6 +3,7 @@ import { PostgresSaver } from "@langchain/langgraph-checkpoint-postgres";
 import { startEmbedded } from "../db/embedded/launch.ts";
 import { migrate } from "../db/migrate.ts";
 import { type ConnectTo, createPool } from "../db/pool.ts";
+import { requireSessions } from "../db/session-check.ts";
 import type { Config } from "../lib/config.ts";
 import type { PawlError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
@@ -24,6 +25,7 @@ export interface OpenDatabase {
 export async function openDatabase(config: Pick<Config, "databaseUrl" | "dataDir">, log: Log): Promise<OpenDatabase> {
   if (config.databaseUrl !== undefined) {
     const connection = { connectionString: config.databaseUrl };
+    await requireSessions(connection);
     await migrate(connection, { mode: "check" });
     return { connection, label: labelOf(config.databaseUrl), stop: async () => {}, onExit: () => {} };
   }
