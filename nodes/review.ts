@@ -17,7 +17,7 @@ export interface ReviewTask {
 }
 
 /** As JSON Schema: a zod schema would make an unreadable answer fail the run. */
-const responseSchema = z.toJSONSchema(ReviewAnswer, { io: "input" });
+const responseSchema = z.toJSONSchema(ReviewAnswer, { io: "input", reused: "ref" });
 
 const DECISIONS = ["approve", "edit", "reject"];
 

@@ -57,7 +57,7 @@ async function main(): Promise<void> {
   addToEnvironment(project.env);
   const log = createLog(config().logLevel);
   if (project.missingEnvFile !== undefined)
-    log.warn({ file: project.missingEnvFile }, "the project's env file is missing");
+    log.info({ file: project.missingEnvFile }, "the project's env file is missing");
   const database = await openDatabase(config(), log);
   try {
     const running = command === "serve" ? serve(options, { project, log, database }) : work({ project, log, database });
