@@ -1,4 +1,5 @@
 /** `pawl/nodes`, for graphs of other projects: what graphs/react.ts is wired from. Our own graphs import the files. */
+export { type Effect, type EffectContext, hostOf, type HostPorts } from "../lib/host.ts";
 export { needsReview, Review, reviewOf } from "./approval.ts";
 export { isRepeated } from "./budget.ts";
 export { callModel, type ModelState, type ModelUpdate } from "./call-model.ts";

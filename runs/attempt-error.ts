@@ -3,9 +3,12 @@ import pg from "pg";
 import { isPawlError } from "../lib/errors.ts";
 import type { RunError } from "./run.ts";
 
+/** The name under which the server's own failures reach clients; what it was is in the log. */
+export const INTERNAL = "InternalError";
+
 export function runErrorOf(error: Error): RunError {
   if (isPawlError(error)) return { error: error.code, message: error.message };
-  if (isInternal(error)) return { error: "InternalError", message: "The server could not go on with this run" };
+  if (isInternal(error)) return { error: INTERNAL, message: "The server could not go on with this run" };
   return { error: error.name, message: error.message };
 }
 

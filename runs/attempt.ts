@@ -6,7 +6,7 @@ import type { Signals } from "../db/signals.ts";
 import { isConnectionError } from "../db/connection-error.ts";
 import { asError, isPawlError, PawlError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
-import { runErrorOf } from "./attempt-error.ts";
+import { INTERNAL, runErrorOf } from "./attempt-error.ts";
 import type { ClaimedRun } from "./claim.ts";
 import type { Hub } from "./events/hub.ts";
 import { EventWriter } from "./events/writer.ts";
@@ -59,7 +59,7 @@ export async function attemptRun(context: AttemptContext, handle: RunHandle): Pr
   try {
     const graph = await resolveGraph(context, run);
     const attempt = await attemptWith({ ...context, ...handle, graph, events });
-    const ending = await endingOf({ pool, run, graph, events, attempt, signal: stopping.signal });
+    const ending = await endingOf({ pool, run, graph, events, attempt, signal: stopping.signal, log });
     if (!ending) {
       log.info({ why: stopCauseOf(stopping.signal)?.kind ?? attempt.result }, "run given back");
       await events.flush(); // before the requeue fences it off
@@ -114,14 +114,17 @@ interface Conclusion {
   readonly events: EventWriter;
   readonly attempt: Attempt;
   readonly signal: AbortSignal;
+  readonly log: Log;
 }
 
 /** What is to be written down; undefined when the run is not over and goes back to the queue. */
-async function endingOf({ pool, run, graph, events, attempt, signal }: Conclusion): Promise<Ending | undefined> {
+async function endingOf({ pool, run, graph, events, attempt, signal, log }: Conclusion): Promise<Ending | undefined> {
   const cause = stopCauseOf(signal);
   if (attempt.result === "drained" || cause?.kind === "shutdown" || cause?.kind === "lost") return undefined;
   if (attempt.result === "failed" && isNotItsOwn(attempt.error)) return undefined;
   const error = attempt.result === "failed" ? runErrorOf(attempt.error) : undefined;
+  if (attempt.result === "failed" && error?.error === INTERNAL)
+    log.error({ error: attempt.error }, "run failed inside");
   if (error) await events.push("error", error);
   const isRolledBack = cause?.kind === "cancelled" && cause.action === "rollback";
   if (isRolledBack) await undoCheckpoints(pool, run);
@@ -141,7 +144,7 @@ async function endingOf({ pool, run, graph, events, attempt, signal }: Conclusio
 
 /** The end of a run whose result Postgres refuses: trying again would fail again. */
 function unstorable({ isRolledBack, lastSeq }: Ending): Ending {
-  const error = { error: "InternalError", message: "The state of the thread could not be stored" };
+  const error = { error: INTERNAL, message: "The state of the thread could not be stored" };
   return { status: "error", error, isRolledBack, lastSeq };
 }
 

@@ -6,7 +6,6 @@ import { isGraphDrained, type RunControl } from "@langchain/langgraph";
 import type pg from "pg";
 import { FencedSaver } from "../checkpoints/fenced-saver.ts";
 import { QuestionTracker } from "../checkpoints/question-tracker.ts";
-import { pendingQuestions } from "../checkpoints/questions.ts";
 import { asError } from "../lib/errors.ts";
 import { HOST_KEY, offerHost } from "../lib/host.ts";
 import { uuidv7 } from "../lib/ids.ts";
@@ -14,7 +13,7 @@ import type { ClaimedRun } from "./claim.ts";
 import { runEffect } from "./effects/ledger.ts";
 import type { EventWriter } from "./events/writer.ts";
 import type { AnyGraph } from "./index.ts";
-import { inputOf, type Progress } from "./input.ts";
+import { startOf } from "./start.ts";
 import { streamGraph } from "./stream/stream-graph.ts";
 
 export interface AttemptOptions {
@@ -60,16 +59,16 @@ async function streamEvents(
 ): Promise<void> {
   const tracker = new QuestionTracker();
   const saver = new FencedSaver(pool, { thread_id: run.thread_id, epoch: run.epoch }, tracker);
-  const progress = await readProgress(run, saver);
+  const { input, checkpoint } = await startOf({ run, graph, saver });
   const { kwargs } = run;
   const stream = streamGraph({
     graph,
-    input: inputOf(kwargs, progress),
+    input,
     kwargs,
     config: {
       configurable: {
         ...kwargs.config.configurable,
-        ...(!progress.hasBegun && kwargs.checkpoint),
+        ...checkpoint,
         __pregel_checkpointer: saver,
         [HOST_KEY]: token,
       },
@@ -89,19 +88,6 @@ async function streamEvents(
     if (signal.aborted) return;
     await events.push(event, data);
   }
-}
-
-/** Only a run that was claimed before, or answers a question, has to look at what is there. */
-async function readProgress(run: ClaimedRun, saver: FencedSaver): Promise<Progress> {
-  const { thread_id, run_id, attempt, kwargs } = run;
-  if (attempt === 1 && !kwargs.answers) return { hasBegun: false, pending: [] };
-  const newest = attempt > 1 ? await saver.getTuple({ configurable: { thread_id } }) : undefined;
-  const hasBegun = (newest?.metadata as { run_id?: unknown } | undefined)?.run_id === run_id;
-  const checkpointId = hasBegun ? undefined : kwargs.checkpoint?.checkpoint_id;
-  const pending = kwargs.answers
-    ? await pendingQuestions(saver, { thread_id, ...(checkpointId !== undefined && { checkpoint_id: checkpointId }) })
-    : [];
-  return { hasBegun, pending };
 }
 
 function hostPorts({ pool, run, signal }: AttemptOptions) {

@@ -202,6 +202,30 @@ test("of two simultaneous answers to one question one wins and the other is refu
   for (const { reason } of refused) expect(["thread_busy", "unknown_interrupt"]).toContain(reason.code);
 });
 
+test("a checkpoint that was replayed and answered asks again when it is replayed once more", async () => {
+  const once = new StateGraph(Log)
+    .addNode("ask", () => ({ log: [interrupt<string, string>("sure?")] }))
+    .addEdge("__start__", "ask")
+    .compile();
+  await using host = await runsHost({ once });
+  await host.startWorker();
+  const threadId = await host.thread();
+  const threads = createThreads({ pool: host.db.pool, graphs: host.graphs });
+  await join(host, await host.create(threadId));
+  let { checkpoint } = await threads.state(localPrincipal, { threadId });
+  const asked = new Set<string>();
+  for (const answer of ["one", "two", "three"]) {
+    const replay = await host.create(threadId, { input: null, checkpoint });
+    expect(await join(host, replay)).toMatchObject({ values: { __interrupt__: [{ value: "sure?" }] } });
+    const [question] = await questions(host, threadId);
+    asked.add(question!.id);
+    ({ checkpoint } = await threads.state(localPrincipal, { threadId }));
+    const end = await join(host, await host.create(threadId, { command: { resume: { [question!.id]: answer } } }));
+    expect(end).toMatchObject({ status: "success", values: { log: [answer] } });
+  }
+  expect(asked.size).toBe(3);
+});
+
 test("rolling back the run that answered a question opens the question again", async () => {
   const started = Promise.withResolvers<void>();
   const slow = new StateGraph(Log)

@@ -1,0 +1,55 @@
+/** Where an attempt starts: at the checkpoint that was asked for, or where an earlier attempt at the run has got to. */
+import type { CheckpointMetadata } from "@langchain/langgraph-checkpoint";
+import type { FencedSaver } from "../checkpoints/fenced-saver.ts";
+import { pendingQuestions } from "../checkpoints/questions.ts";
+import type { ClaimedRun } from "./claim.ts";
+import type { AnyGraph } from "./index.ts";
+import { inputOf } from "./input.ts";
+import type { RunKwargs } from "./run.ts";
+
+export interface Start {
+  readonly input: unknown;
+  /** For `configurable`; absent for the thread's newest. */
+  readonly checkpoint?: RunKwargs["checkpoint"];
+}
+
+export interface StartOptions {
+  readonly run: ClaimedRun;
+  readonly graph: AnyGraph;
+  readonly saver: FencedSaver;
+}
+
+export async function startOf(options: StartOptions): Promise<Start> {
+  const { run, saver } = options;
+  const { thread_id, kwargs } = run;
+  const hasBegun = run.attempt > 1 && (await hasStored(run, saver));
+  const checkpoint = hasBegun ? undefined : kwargs.checkpoint;
+  const pending = kwargs.answers
+    ? await pendingQuestions(saver, { thread_id, ...(checkpoint && { checkpoint_id: checkpoint.checkpoint_id }) })
+    : [];
+  const input = inputOf(kwargs, { hasBegun, pending });
+  if (!checkpoint) return { input };
+  return { input, checkpoint: kwargs.answers ? checkpoint : await unused(options, checkpoint) };
+}
+
+/** Whether an earlier attempt has fed the input. A fork comes before that, unless there is nothing to feed. */
+async function hasStored({ thread_id, run_id, kwargs }: ClaimedRun, saver: FencedSaver): Promise<boolean> {
+  const newest = await saver.getTuple({ configurable: { thread_id } });
+  const { run_id: writer, source } = (newest?.metadata ?? {}) as CheckpointMetadata<{ run_id?: string }>;
+  const feeds = kwargs.input !== undefined && kwargs.input !== null;
+  return writer === run_id && !(source === "fork" && (feeds || kwargs.command));
+}
+
+/**
+ * The library forks a checkpoint that a run starts from, but goes on in one that is a fork or an edit already: what an
+ * earlier run answered and finished there would count for this one. So such a one is copied once it has been used.
+ */
+async function unused({ run, graph, saver }: StartOptions, checkpoint: NonNullable<Start["checkpoint"]>) {
+  if (checkpoint.checkpoint_ns !== "") return checkpoint;
+  const place = { ...run.kwargs.config.configurable, ...checkpoint, __pregel_checkpointer: saver };
+  const tuple = await saver.getTuple({ configurable: place });
+  const source = tuple?.metadata?.source;
+  if ((source !== "fork" && source !== "update") || tuple?.pendingWrites?.length === 0) return checkpoint;
+  const copy = await graph.updateState({ configurable: place }, null, "__copy__");
+  return { checkpoint_id: String(copy.configurable?.["checkpoint_id"]), checkpoint_ns: "" };
+}
