@@ -25,8 +25,12 @@ export interface RunsHost extends AsyncDisposable {
   threadRow(threadId: ThreadId): Promise<Record<string, unknown>>;
 }
 
-export async function runsHost(compiled: Record<string, AnyGraph>): Promise<RunsHost> {
-  const db = await testDatabase();
+/** `db`: a database that the test restarts or shares; one of its own otherwise. */
+export async function runsHost(compiled: Record<string, AnyGraph>, db?: TestDatabase): Promise<RunsHost> {
+  return hostOn(compiled, db ?? (await testDatabase()));
+}
+
+async function hostOn(compiled: Record<string, AnyGraph>, db: TestDatabase): Promise<RunsHost> {
   const graphs: Graphs = new Map(
     Object.entries(compiled).map(([graph_id, graph]) => [
       graph_id,

@@ -1,0 +1,69 @@
+import { expect, test } from "vitest";
+import { createPool } from "../../db/pool.ts";
+import { localPrincipal } from "../../lib/principal.ts";
+import type { RunId } from "../../lib/ids.ts";
+import { silent, type TestDatabase, testDatabase, testServer } from "../support/database.ts";
+import { oneNode, runsHost } from "../support/runs.ts";
+
+const never = new AbortController().signal;
+
+/** A graph of one node that says when it was entered, and goes on once it is let. */
+function gated() {
+  const entered = Promise.withResolvers<void>();
+  const gate = Promise.withResolvers<void>();
+  const graph = oneNode(async () => {
+    entered.resolve();
+    await gate.promise;
+    return { log: ["done"] };
+  });
+  return { graph, entered: entered.promise, open: gate.resolve };
+}
+
+test("Postgres is restarted while a run executes: the run ends, and later runs too", async () => {
+  await using server = await testServer();
+  const db: TestDatabase = {
+    connection: server.connection,
+    pool: createPool({ ...server.connection, max: 10, name: "test", log: silent }),
+    [Symbol.asyncDispose]: () => db.pool.end(),
+  };
+  const { graph, entered, open } = gated();
+  await using host = await runsHost({ graph }, db);
+  await host.startWorker();
+  const threadId = await host.thread();
+  const run = await host.create(threadId, { input: { log: ["asked"] } });
+  await entered;
+  await server.restart();
+  open();
+  expect(await outcome(host.runs, run.run_id)).toMatchObject({ status: "success", values: { log: ["asked", "done"] } });
+  const later = await host.create(threadId);
+  expect(await outcome(host.runs, later.run_id)).toMatchObject({ status: "success" });
+});
+
+test("every connection is cut while runs execute: each run ends once, in success", async () => {
+  await using db = await testDatabase();
+  const { graph, entered, open } = gated();
+  await using host = await runsHost({ graph }, { ...db, [Symbol.asyncDispose]: async () => {} });
+  await host.startWorker();
+  const runs = [];
+  for (let i = 0; i < 4; i++) runs.push(await host.create(await host.thread(), { input: { log: [`${i}`] } }));
+  await entered;
+  await db.pool
+    .query(
+      "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()",
+    )
+    .catch(() => {}); // one's own connection may be among them on the way back
+  open();
+  for (const [i, { run_id }] of runs.entries()) {
+    expect(await outcome(host.runs, run_id)).toMatchObject({ status: "success", values: { log: [`${i}`, "done"] } });
+  }
+  const { rows } = await db.pool.query("select status from threads");
+  expect(rows.map(({ status }) => status)).toEqual(["idle", "idle", "idle", "idle"]);
+});
+
+/** Asks again while the database is away: so does a client. */
+async function outcome(runs: Awaited<ReturnType<typeof runsHost>>["runs"], runId: RunId) {
+  return expect
+    .poll(() => runs.join(localPrincipal, { runId }, never).catch(() => undefined), { timeout: 20_000 })
+    .toBeDefined()
+    .then(() => runs.join(localPrincipal, { runId }, never));
+}
