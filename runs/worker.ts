@@ -134,7 +134,8 @@ export class RunWorker {
   #execute(run: ClaimedRun): void {
     const handle: RunHandle = { run, stopping: new AbortController(), control: new RunControl() };
     this.#handles.set(run.run_id, handle);
-    const attempt = attemptRun({ ...this.#options, workerId: this.#workerId }, handle).then((isMoreToDo) => {
+    const log = this.#options.log.child({ worker: this.#workerId });
+    const attempt = attemptRun({ ...this.#options, log, workerId: this.#workerId }, handle).then((isMoreToDo) => {
       this.#handles.delete(run.run_id);
       this.#attempts.delete(attempt);
       if (isMoreToDo) this.#options.signals.send("work", "");
