@@ -25,6 +25,7 @@ import {
 import { PostgresSaver } from "@langchain/langgraph-checkpoint-postgres";
 import type pg from "pg";
 import { leaseLost, type Owner } from "../db/fence.ts";
+import type { Queryable } from "../db/pool.ts";
 import { cleanJson } from "../lib/text.ts";
 import { fold, type Tasks, withOrdinal } from "./open-questions.ts";
 import { readTuples, type StoredTuple, type StoredValue } from "./read-tuples.ts";
@@ -139,10 +140,10 @@ export class Saver extends PostgresSaver {
     return deleteThreadCheckpoints(this.#pool, threadId);
   }
 
-  /** Who waits for what at a root checkpoint, by namespace. */
-  async waitingTasks(at: ThreadCheckpoint): Promise<Map<string, Tasks>> {
+  /** Who waits for what at a root checkpoint, by namespace. `db`: whoever holds a transaction reads in it. */
+  async waitingTasks(at: ThreadCheckpoint, db: Queryable = this.#pool): Promise<Map<string, Tasks>> {
     const tasks = new Map<string, Tasks>();
-    for (const { ns, task_id, channel, type, blob } of await readWaiting(this.#pool, at)) {
+    for (const { ns, task_id, channel, type, blob } of await readWaiting(db, at)) {
       const inNs: Tasks = tasks.get(ns) ?? new Map();
       tasks.set(ns, inNs);
       fold(inNs, task_id, [[channel, blob && (await this.serde.loadsTyped(type, blob))]]);

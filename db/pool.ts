@@ -86,5 +86,6 @@ class RefusingPool extends Pool {
 }
 
 function unavailable(cause: unknown): PawlError {
-  return new PawlError("database_unavailable", `No database connection: ${asError(cause).message}`, { cause });
+  // The words of the cause name hosts, paths and users; clients get to read ours.
+  return new PawlError("database_unavailable", "The database cannot be reached", { cause });
 }

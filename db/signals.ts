@@ -26,6 +26,7 @@ export interface Signals {
 }
 
 const RECONNECT_MS = 250;
+const CONNECT_TIMEOUT_MS = 10_000;
 
 export async function openSignals(connection: ConnectTo, log: Log): Promise<Signals> {
   const listeners: Record<Channel, Set<Listener>> = { work: new Set(), control: new Set(), events: new Set() };
@@ -35,10 +36,16 @@ export async function openSignals(connection: ConnectTo, log: Log): Promise<Sign
   let sending = false;
 
   async function connect(): Promise<void> {
-    const fresh = new pg.Client({ ...connection, application_name: "pawl signals", keepAlive: true });
+    const fresh = new pg.Client({
+      ...connection,
+      application_name: "pawl signals",
+      keepAlive: true,
+      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    });
     fresh.on("error", (error) => log.warn({ error }, "signal connection lost"));
     fresh.on("end", () => {
-      if (client === fresh) client = undefined;
+      if (client !== fresh) return; // it never came up: whoever connects sees that, and tries again
+      client = undefined;
       if (!closing.signal.aborted) void reconnect();
     });
     fresh.on("notification", ({ channel, payload = "" }) => {
@@ -47,6 +54,7 @@ export async function openSignals(connection: ConnectTo, log: Log): Promise<Sign
     });
     await fresh.connect();
     await fresh.query(channels.map((name) => `listen pawl_${name}`).join(";"));
+    if (closing.signal.aborted) return fresh.end();
     client = fresh;
   }
 

@@ -5,6 +5,7 @@
  * graph file also works under other servers and in tests.
  */
 import { randomUUID } from "node:crypto";
+import { PawlError } from "./errors.ts";
 
 /** The key in `config.configurable`. Every key that begins with `__` is stripped from streams and stored metadata. */
 export const HOST_KEY = "__pawl_run";
@@ -39,9 +40,12 @@ export interface HostPorts {
 }
 
 const hosts = new Map<string, HostPorts>();
+/** Whether this process hosts runs; other servers execute the same graph files, and know no tokens. */
+let isHosting = false;
 
 /** Offers `ports` to the nodes of one run until the returned function is called. */
 export function offerHost(token: string, ports: HostPorts): () => void {
+  isHosting = true;
   hosts.set(token, ports);
   return () => void hosts.delete(token);
 }
@@ -49,7 +53,14 @@ export function offerHost(token: string, ports: HostPorts): () => void {
 /** The ports for the run that `config` (a node's runtime or a tool's config) belongs to. */
 export function hostOf(config: { configurable?: Record<string, unknown> | undefined } | undefined): HostPorts {
   const token = config?.configurable?.[HOST_KEY];
-  return (typeof token === "string" && hosts.get(token)) || unhosted(String(config?.configurable?.["thread_id"]));
+  const memory = unhosted(String(config?.configurable?.["thread_id"]));
+  if (typeof token !== "string" || !isHosting) return memory;
+  return hosts.get(token) ?? { ...memory, effect: refuseEffect };
+}
+
+/** A task that its run has left behind, because it ignored its signal, does nothing to the world any more. */
+function refuseEffect({ name }: Effect): Promise<never> {
+  return Promise.reject(new PawlError("lease_lost", `The run is over: ${name} is not executed`));
 }
 
 const remembered = new Map<string, Promise<unknown>>();

@@ -128,18 +128,26 @@ async function endingOf({ pool, run, graph, events, attempt, signal, log }: Conc
   if (error) await events.push("error", error);
   const isRolledBack = cause?.kind === "cancelled" && cause.action === "rollback";
   if (isRolledBack) await undoCheckpoints(pool, run);
+  const state = graph instanceof Error ? undefined : await settledState({ pool, run, graph });
+  const ending = { status: cause ? "interrupted" : error ? "error" : "success", isRolledBack } as const;
+  if (!(state instanceof Error)) {
+    return { ...ending, ...(error && { error }), ...(state && { thread: state }), lastSeq: events.lastSeq() };
+  }
+  if (cause || error) return { ...ending, ...(error && { error }), lastSeq: events.lastSeq() };
+  const unreadable = runErrorOf(state);
+  await events.push("error", unreadable);
+  return { status: "error", error: unreadable, isRolledBack, lastSeq: events.lastSeq() };
+}
+
+/** A state that the graph itself cannot read is an end, too: trying again would fail again, for ever. */
+async function settledState({ pool, run, graph }: Pick<Conclusion, "pool" | "run"> & { readonly graph: AnyGraph }) {
   const saver = new FencedSaver(pool, { thread_id: run.thread_id, epoch: run.epoch });
-  const thread =
-    graph instanceof Error
-      ? undefined
-      : await readSettledState({ graph, saver, threadId: run.thread_id, kwargs: run.kwargs });
-  return {
-    status: cause ? "interrupted" : error ? "error" : "success",
-    isRolledBack,
-    ...(error && { error }),
-    ...(thread && { thread }),
-    lastSeq: events.lastSeq(),
-  };
+  const read = readSettledState({ graph, saver, threadId: run.thread_id, kwargs: run.kwargs });
+  return read.catch((thrown: unknown) => {
+    const error = asError(thrown);
+    if (isNotItsOwn(error)) throw error;
+    return error;
+  });
 }
 
 /** The end of a run whose result Postgres refuses: trying again would fail again. */

@@ -3,6 +3,7 @@
  * lock makes check and insert one step; who comes twice gets what was made the first time.
  */
 import { DatabaseError, type Pool } from "pg";
+import type { ThreadCheckpoint } from "../checkpoints/read-waiting.ts";
 import { type Queryable, transaction } from "../db/pool.ts";
 import { PawlError } from "../lib/errors.ts";
 import { ThreadId, uuidv7 } from "../lib/ids.ts";
@@ -19,8 +20,11 @@ import { insertThread } from "./threads/create.ts";
 
 export interface CreateContext {
   readonly pool: Pool;
-  /** The questions of the thread that wait for an answer, at its newest checkpoint or the one given. */
-  readonly pendingQuestions: (threadId: string, checkpointId?: string) => Promise<OpenQuestion[]>;
+  /**
+   * The questions of the thread that wait for an answer, at its newest checkpoint or the one given. Read in the
+   * transaction: with a second connection each, as many resumes at once as the pool is large would wait for each other.
+   */
+  readonly pendingQuestions: (tx: Queryable, at: ThreadCheckpoint) => Promise<OpenQuestion[]>;
   /** Whether an equal POST that comes now may be the one that created the run, sent again. */
   readonly mayBeResent: (created: { run_id: string; age_ms: number }) => boolean;
 }
@@ -78,7 +82,7 @@ async function createOnce(context: CreateContext, request: Request, assistant: A
     }
     const thread = await readTarget(tx, principal, threadId);
     const strategy = body.multitask_strategy ?? "enqueue";
-    const answers = await answersOf(context, body, thread);
+    const answers = await answersOf(body, thread, (at) => context.pendingQuestions(tx, at));
     if (strategy === "reject" && thread.isBusy) throw busy();
     const stopped =
       strategy === "interrupt" || strategy === "rollback"
@@ -130,12 +134,16 @@ function refuseUnlessCreated(body: RunCreate): void {
 }
 
 /** A resume is matched with what is pending now, so nothing else may be under way on the thread. */
-async function answersOf(context: CreateContext, body: RunCreate, thread: Target) {
+async function answersOf(
+  body: RunCreate,
+  thread: Target,
+  pendingAt: (at: ThreadCheckpoint) => Promise<OpenQuestion[]>,
+) {
   const resume = body.command?.resume;
   if (resume === undefined || resume === null) return undefined;
   if (thread.isBusy) throw busy();
-  const checkpointId = body.checkpoint_id ?? body.checkpoint?.checkpoint_id ?? undefined;
-  return matchAnswers(resume, await context.pendingQuestions(thread.thread_id, checkpointId));
+  const checkpoint_id = body.checkpoint_id ?? body.checkpoint?.checkpoint_id ?? undefined;
+  return matchAnswers(resume, await pendingAt({ thread_id: thread.thread_id, checkpoint_id }));
 }
 
 async function readTarget(tx: Queryable, principal: Principal, threadId: string): Promise<Target> {

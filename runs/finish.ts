@@ -42,7 +42,7 @@ export async function finishRun(pool: pg.Pool, run: ClaimedRun, ending: Ending):
       values: [run.run_id, run.epoch, ending.status, ending.error ?? null],
     });
     if (rowCount !== 1) throw leaseLost(run);
-    if (ending.status === "interrupted") await fenceOff(tx, run);
+    if (ending.status === "interrupted" || run.temporary) await fenceOff(tx, run);
     await logEnding(tx, run, ending);
     if (run.temporary) {
       await deleteThreadCheckpoints(tx, run.thread_id);
@@ -81,7 +81,10 @@ export async function undoCheckpoints(pool: pg.Pool, run: ClaimedRun): Promise<v
   });
 }
 
-/** A cancelled graph may have left a task behind that ignores its signal: what it still writes is refused. */
+/**
+ * A cancelled graph may have left a task behind that ignores its signal: what it still writes is refused. Before a thread
+ * is deleted it also keeps the order of locks, and checkpoints from landing behind the deletion.
+ */
 async function fenceOff(tx: Queryable, run: ClaimedRun): Promise<void> {
   await tx.query({
     name: "fence-off",

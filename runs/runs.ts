@@ -45,11 +45,7 @@ export function createRuns({ pool, hub, signals, onWork }: RunsOptions): Runs {
       const created = await createRun(
         {
           pool,
-          pendingQuestions: (threadId, checkpointId) =>
-            pendingQuestions(saver, {
-              thread_id: threadId,
-              ...(checkpointId !== undefined && { checkpoint_id: checkpointId }),
-            }),
+          pendingQuestions: (tx, at) => pendingQuestions(saver, at, tx),
           mayBeResent: (earlier) => answering.mayBeResent(earlier),
         },
         { principal, body, options, newRunId },

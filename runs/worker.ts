@@ -46,6 +46,7 @@ export class RunWorker {
   #hasWork = true;
   #mustSweep = true;
   #pumping: Promise<void> | undefined;
+  #rejoining: Promise<void> | undefined;
 
   private constructor(options: WorkerOptions) {
     this.#options = options;
@@ -84,6 +85,7 @@ export class RunWorker {
     await this.#settled(graceMs);
     this.#stopAll({ kind: "shutdown" });
     await Promise.all(this.#attempts);
+    await this.#rejoining;
     await this.#membership?.leave();
   }
 
@@ -136,7 +138,8 @@ export class RunWorker {
     this.#handles.set(run.run_id, handle);
     const log = this.#options.log.child({ worker: this.#workerId });
     const attempt = attemptRun({ ...this.#options, log, workerId: this.#workerId }, handle).then((isMoreToDo) => {
-      this.#handles.delete(run.run_id);
+      // A run that was given back may have been claimed again by now: then the handle is the next attempt's.
+      if (this.#handles.get(run.run_id) === handle) this.#handles.delete(run.run_id);
       this.#attempts.delete(attempt);
       if (isMoreToDo) this.#options.signals.send("work", "");
       this.wake();
@@ -181,7 +184,9 @@ export class RunWorker {
         this.#takeOver(workerId).catch((thrown: unknown) =>
           log.warn({ error: asError(thrown) }, "take-over failed, trying again"),
         ),
-      onLost: (reason) => void this.#rejoin(reason),
+      onLost: (reason) => {
+        this.#rejoining = this.#rejoin(reason);
+      },
     });
     log.info({ worker: this.#workerId }, "worker joined");
   }
@@ -193,7 +198,8 @@ export class RunWorker {
     this.#membership = undefined;
     this.#stopAll({ kind: "lost", detail: reason });
     while (!this.#membership && !this.#closing.signal.aborted) {
-      await delay(REJOIN_MS);
+      await delay(REJOIN_MS, undefined, { signal: this.#closing.signal }).catch(() => {}); // closed meanwhile
+      if (this.#closing.signal.aborted) return;
       await this.#join().catch((thrown: unknown) => log.warn({ error: asError(thrown) }, "could not rejoin yet"));
     }
     this.#sweepSoon();

@@ -91,12 +91,18 @@ export function runCreationRoutes(options: RunRoutesOptions): Hono<ServerEnv> {
     const idempotencyKey = parse(IdempotencyKey, c.req.header("idempotency-key"));
     const text = await readText(c);
     const created: Run[] = [];
-    for (const [index, body] of bodies.entries()) {
-      const run = await runs.create(principalOf(c), body, {
-        digest: digest(c, `${index}\n${text}`),
-        ...(idempotencyKey && { idempotencyKey: `${idempotencyKey}/${index}` }),
-      });
-      created.push(run);
+    try {
+      for (const [index, body] of bodies.entries()) {
+        const run = await runs.create(principalOf(c), body, {
+          digest: digest(c, `${index}\n${text}`),
+          ...(idempotencyKey && { idempotencyKey: `${idempotencyKey}/${index}` }),
+        });
+        created.push(run);
+      }
+    } catch (error) {
+      // The client hears of none of them: its next try must find those that are there.
+      for (const { run_id } of created) settle(run_id, false);
+      throw error;
     }
     onAnswered(c, (wasDelivered) => created.forEach((run) => settle(run.run_id, wasDelivered)));
     return c.json(created);

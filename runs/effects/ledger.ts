@@ -29,9 +29,10 @@ export async function runEffect<T>(
       `${effect.name} needs a run with durability "sync": with less its repetition could not be told`,
     );
   }
+  const { owner, signal } = options;
+  signal.throwIfAborted(); // a row without an effect behind it would look like one whose outcome is unknown
   const dispatch = await dispatchEffect(options, effect);
   if (dispatch.state === "committed") return dispatch.result as T;
-  const { owner, signal } = options;
   signal.throwIfAborted();
   const result = await fn({ idempotencyKey: `${owner.thread_id}:${effect.key}`, signal }).catch(
     async (error: unknown) => {

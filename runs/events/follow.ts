@@ -2,7 +2,6 @@
  * Follows a run until it has ended: live from the hub when it executes here, else from the log whenever a signal says
  * that there is more. Both paths go by `seq`, so nothing is missed or told twice when the run moves between workers.
  */
-import { setTimeout as delay } from "node:timers/promises";
 import type { Queryable } from "../../db/pool.ts";
 import type { Signals } from "../../db/signals.ts";
 import type { RunOutcome } from "../index.ts";
@@ -40,7 +39,8 @@ export async function* follow(context: FollowContext, options: FollowOptions): A
 
   const listen = (): (() => void) =>
     hub.subscribe(runId, (notice) => {
-      live.push(notice);
+      // One too many is kept as the mark of those that are not: a reader who stalls must not hold a run's events in memory.
+      if (live.length <= MAX_BEHIND) live.push(notice);
       alarm.ring();
     });
   let unsubscribe = listen();
@@ -49,6 +49,8 @@ export async function* follow(context: FollowContext, options: FollowOptions): A
     stale = true;
     alarm.ring();
   });
+  const onAbort = (): void => alarm.ring();
+  signal.addEventListener("abort", onAbort, { once: true });
   try {
     while (!signal.aborted) {
       if (live.length > MAX_BEHIND) {
@@ -87,9 +89,10 @@ export async function* follow(context: FollowContext, options: FollowOptions): A
         yield notice;
       }
       if (live.length > 0 || stale) continue;
-      if ((await alarm.wait(BACKSTOP_MS, signal)) && !hub.isLive(runId)) stale = true;
+      if ((await alarm.wait(BACKSTOP_MS)) && !hub.isLive(runId)) stale = true;
     }
   } finally {
+    signal.removeEventListener("abort", onAbort);
     unsubscribe();
     unlisten();
   }
@@ -97,21 +100,18 @@ export async function* follow(context: FollowContext, options: FollowOptions): A
 
 /** Wakes one waiter; a ring before the wait is not lost. */
 class Alarm {
-  #rung = Promise.withResolvers<"rung">();
+  #woken = Promise.withResolvers<"rung" | "late">();
 
   ring(): void {
-    this.#rung.resolve("rung");
+    this.#woken.resolve("rung");
   }
 
   /** Returns whether the time ran out. */
-  async wait(ms: number, signal: AbortSignal): Promise<boolean> {
-    const over = new AbortController();
-    const timeout = delay(ms, "late" as const, { signal: AbortSignal.any([signal, over.signal]) }).catch(
-      () => "rung" as const,
-    );
-    const winner = await Promise.race([this.#rung.promise, timeout]);
-    over.abort();
-    this.#rung = Promise.withResolvers();
-    return winner === "late";
+  async wait(ms: number): Promise<boolean> {
+    const timer = setTimeout(() => this.#woken.resolve("late"), ms);
+    const why = await this.#woken.promise;
+    clearTimeout(timer);
+    this.#woken = Promise.withResolvers();
+    return why === "late";
   }
 }

@@ -35,9 +35,13 @@ export async function readLog(db: Queryable, runId: string, after: bigint): Prom
     name: "read-log",
     text: `
       select r.status, r.error,
-             (select json_agg(json_build_object('events', e.events, 'outcome', e.outcome) order by e.last_seq)
+             (select json_agg(json_build_object('events', case when e.last_seq > $2 then e.events else '[]' end,
+                                                'outcome', e.outcome) order by e.last_seq)
                 from (select * from thread_events
-                       where run_id = $1 and (last_seq > $2 or outcome is not null)
+                       -- The last row always, since it may be the one that ends the run; not by a condition on the
+                       -- outcome, for which all rows would be read at each look.
+                       where run_id = $1
+                         and last_seq > least($2, (select max(last_seq) - 1 from thread_events where run_id = $1))
                        order by last_seq
                        limit ${PAGE_ROWS}) e) as logs
         from (values ($1::uuid)) as wanted(run_id)

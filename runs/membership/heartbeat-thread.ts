@@ -31,6 +31,7 @@ const holder = new pg.Client({
   ...options.connection,
   application_name: "pawl heartbeat",
   keepAlive: true,
+  connectionTimeoutMillis: 10_000,
   query_timeout: 10_000,
 });
 let watcher: pg.Client | undefined;

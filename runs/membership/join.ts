@@ -11,7 +11,7 @@ export interface JoinOptions {
   readonly leaseSeconds: number;
   /** A peer is dead; its runs are to be put back. Called again until it succeeds. */
   readonly onDead: (workerId: string) => Promise<void>;
-  /** Called once: this worker has no right to its runs any more. */
+  /** Called once, after it has joined: this worker has no right to its runs any more. */
   readonly onLost: (reason: string) => void;
 }
 
@@ -27,6 +27,7 @@ const ALIVE_MS = 1_000;
 /** The file of the thread has the ending of this one: `.ts` from source, `.js` when compiled. */
 const threadFile = new URL(`./heartbeat-thread${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url);
 
+/** Throws `database_unavailable`. */
 export async function joinWorkers(options: JoinOptions): Promise<Membership> {
   const workerData: HeartbeatOptions = {
     connection: options.connection,
@@ -40,20 +41,26 @@ export async function joinWorkers(options: JoinOptions): Promise<Membership> {
   const say = (message: ToHeartbeat): void => thread.postMessage(message);
   const joined = Promise.withResolvers<void>();
   const exited = Promise.withResolvers<void>();
-  let isLost = false;
+  let phase: "joining" | "joined" | "over" = "joining";
 
   function lose(reason: string): void {
-    joined.reject(new PawlError("database_unavailable", `This process could not become a worker: ${reason}`));
-    if (isLost) return;
-    isLost = true;
-    options.onLost(reason);
+    if (phase === "joining") {
+      joined.reject(new PawlError("database_unavailable", `This process could not become a worker: ${reason}`));
+    }
+    if (phase === "joined") options.onLost(reason);
+    phase = "over";
   }
 
   const alive = setInterval(() => say({ type: "alive" }), ALIVE_MS);
   thread.on("message", (message: FromHeartbeat) => {
-    if (message.type === "joined") joined.resolve();
-    else if (message.type === "lost") lose(message.reason);
-    else void options.onDead(message.workerId).finally(() => say({ type: "recovered", workerId: message.workerId }));
+    if (message.type === "joined") {
+      phase = "joined";
+      joined.resolve();
+    }
+    if (message.type === "lost") lose(message.reason);
+    if (message.type === "dead") {
+      void options.onDead(message.workerId).finally(() => say({ type: "recovered", workerId: message.workerId }));
+    }
   });
   thread.on("error", (thrown) => lose(asError(thrown).message));
   thread.on("exit", () => {
@@ -63,7 +70,7 @@ export async function joinWorkers(options: JoinOptions): Promise<Membership> {
   await joined.promise;
   return {
     async leave() {
-      isLost = true; // on purpose
+      phase = "over"; // on purpose
       say({ type: "leave" });
       await exited.promise;
     },

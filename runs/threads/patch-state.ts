@@ -26,7 +26,8 @@ export async function patchState(
       with ${fence}
       update checkpoints
          set metadata = metadata || $3::jsonb
-       where seq = (select seq from checkpoints
+       where thread_id = $1::text and checkpoint_ns = ''
+         and seq = (select seq from checkpoints
                      where thread_id = $1::text and checkpoint_ns = ''
                      order by seq desc limit 1)
          and exists (select from fence)`,

@@ -72,3 +72,15 @@ test("a restart leaves the identity of a database as it was, and another databas
   expect(await identify()).toEqual(before);
   expect(await readDatabaseIdentity(db.pool)).not.toEqual(before);
 });
+
+test("what a client gets to read of a database that is away names no place", async () => {
+  const pool = createPool({ host: "/no/such/folder", user: "somebody", max: 1, name: "away", log: silent });
+  const [query, client] = await Promise.allSettled([pool.query("select 1"), pool.connect()]);
+  await pool.end();
+  for (const outcome of [query, client]) {
+    expect(outcome).toMatchObject({
+      status: "rejected",
+      reason: { code: "database_unavailable", message: "The database cannot be reached" },
+    });
+  }
+});

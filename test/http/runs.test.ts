@@ -219,6 +219,17 @@ test("a batch with one bad item creates none", async () => {
   expect(runs.created).toEqual([]);
 });
 
+test("of a batch that breaks off no answer counts as delivered, so that its next try finds the runs that are there", async () => {
+  const { runs, post } = given();
+  const answered: unknown[] = [];
+  runs.calls.on("answered", (wasDelivered) => answered.push(wasDelivered));
+  runs.whileCreating = async () => {
+    if (runs.created.length === 1) throw new PawlError("database_unavailable", "gone");
+  };
+  expect((await post("/runs/batch", [{ assistant_id: "a" }, { assistant_id: "b" }])).status).toBe(503);
+  expect(answered).toEqual([false]);
+});
+
 test("equal POSTs to one place have one digest; another thread or body has another", async () => {
   const { runs, post, threadId } = given();
   await post(`/threads/${threadId}/runs/stream`);

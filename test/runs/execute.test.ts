@@ -1,10 +1,15 @@
 import { Annotation, interrupt, StateGraph } from "@langchain/langgraph";
 import { expect, test } from "vitest";
+import { createPool } from "../../db/pool.ts";
 import { isPawlError } from "../../lib/errors.ts";
+import { hostOf } from "../../lib/host.ts";
 import type { RunId, ThreadId } from "../../lib/ids.ts";
 import { localPrincipal } from "../../lib/principal.ts";
+import { Hub } from "../../runs/events/hub.ts";
 import type { RunEvent, RunOutcome } from "../../runs/index.ts";
+import { createRuns } from "../../runs/runs.ts";
 import { createThreads } from "../../runs/threads/threads.ts";
+import { silent } from "../support/database.ts";
 import { Log, oneNode, type RunsHost, runsHost } from "../support/runs.ts";
 
 const never = new AbortController().signal;
@@ -279,4 +284,63 @@ test("deleting a thread aborts what executes on it", async () => {
   await threads.delete(localPrincipal, threadId);
   await aborted.promise; // by the sweep at the latest
   expect((await host.db.pool.query("select from checkpoints")).rowCount).toBe(0);
+});
+
+test("a task that a cancelled run has left behind has no effect on the world any more", async () => {
+  const entered = Promise.withResolvers<void>();
+  const gate = Promise.withResolvers<void>();
+  const late = Promise.withResolvers<unknown>();
+  const sent: string[] = [];
+  await using host = await runsHost({
+    graph: oneNode(async (_state, config) => {
+      entered.resolve();
+      await gate.promise; // whatever becomes of its signal
+      const effect = hostOf(config).effect({ key: "mail", name: "mail", kind: "irreversible" }, async () =>
+        sent.push("mail"),
+      );
+      late.resolve(await effect.catch((error: unknown) => error));
+      return {};
+    }),
+  });
+  await host.startWorker();
+  const run = await host.create(await host.thread());
+  await entered.promise;
+  await host.runs.cancel(localPrincipal, { runId: run.run_id }, { action: "interrupt", wait: true });
+  gate.resolve();
+  expect(isPawlError(await late.promise, "lease_lost")).toBe(true);
+  expect(sent).toEqual([]);
+});
+
+test("a run whose state its graph cannot read ends as error, and is not tried for ever", async () => {
+  const graph = oneNode(async () => ({ log: ["done"] }));
+  const unreadable = new Proxy(graph, {
+    get: (target, key) =>
+      key === "getState" ? () => Promise.reject(new TypeError("no such channel")) : Reflect.get(target, key, target),
+  });
+  await using host = await runsHost({ unreadable });
+  await host.startWorker();
+  const threadId = await host.thread();
+  const run = await host.create(threadId);
+  expect(await join(host, run)).toMatchObject({
+    status: "error",
+    error: { error: "TypeError", message: "no such channel" },
+  });
+  expect(await host.threadRow(threadId)).toMatchObject({ status: "error" });
+  expect((await host.runs.get(localPrincipal, { runId: run.run_id })).attempt).toBe(1);
+});
+
+test("resumes need one connection each, so that many at once do not wait for each other", async () => {
+  await using host = await runsHost({
+    graph: oneNode(async () => ({ log: [interrupt<string, string>("well?")] })),
+  });
+  await host.startWorker();
+  const threadId = await host.thread();
+  await join(host, await host.create(threadId));
+  const pool = createPool({ ...host.db.connection, max: 1, name: "one", log: silent });
+  const signals = { send() {}, on: () => () => {}, close: async () => {} };
+  const runs = createRuns({ pool, hub: new Hub(), signals, onWork: () => {} });
+  const resume = { assistant_id: "graph", command: { resume: "yes" } };
+  const run = await runs.create(localPrincipal, resume, { threadId });
+  await pool.end();
+  expect(await join(host, run)).toMatchObject({ status: "success", values: { log: ["yes"] } });
 });

@@ -97,7 +97,10 @@ export type LogState = typeof Log.State;
 
 /** A graph of one node. */
 export function oneNode(
-  node: (state: LogState, config: { signal?: AbortSignal }) => Promise<Partial<LogState>>,
+  node: (
+    state: LogState,
+    config: { signal?: AbortSignal; configurable?: Record<string, unknown> },
+  ) => Promise<Partial<LogState>>,
 ): AnyGraph {
   return new StateGraph(Log).addNode("work", node).addEdge("__start__", "work").compile();
 }

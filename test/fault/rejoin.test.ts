@@ -1,0 +1,55 @@
+import { expect, test } from "vitest";
+import { createPool, transaction } from "../../db/pool.ts";
+import type { Log } from "../../lib/log.ts";
+import { Hub } from "../../runs/events/hub.ts";
+import { RunWorker } from "../../runs/worker.ts";
+import { silent, testServer } from "../support/database.ts";
+
+const signals = { send() {}, on: () => () => {}, close: async () => {} };
+
+test("while the database is away one loop tries to join again, and afterwards there is one worker", async () => {
+  await using server = await testServer();
+  const pool = createPool({ ...server.connection, max: 2, name: "test", log: silent });
+  const tries: number[] = [];
+  const enough = Promise.withResolvers<void>();
+  const log: Log = {
+    ...silent,
+    error() {},
+    info() {},
+    warn(_about: unknown, message?: string) {
+      if (message === "could not rejoin yet" && tries.push(performance.now()) === 5) enough.resolve();
+    },
+    child: () => log,
+  };
+  const options = { pool, connection: server.connection, hub: new Hub(), signals, graphs: new Map(), log };
+  const worker = await RunWorker.start({ ...options, concurrency: 1, leaseSeconds: 2 });
+
+  await server.postgres.stop();
+  await enough.promise;
+  expect(tries[4]! - tries[0]!).toBeGreaterThan(1_900); // four waits of 500 ms, and not a doubling crowd
+  await server.restart();
+  const live = "select from workers where lease_until > now()";
+  await expect.poll(async () => (await pool.query(live)).rowCount, { timeout: 15_000 }).toBe(1);
+  await worker.close(0);
+  await pool.end();
+});
+
+test("a worker that is closed while it joins again leaves nobody behind", async () => {
+  await using server = await testServer();
+  const pool = createPool({ ...server.connection, max: 2, name: "worker", log: silent });
+  const admin = createPool({ ...server.connection, max: 2, name: "test", log: silent });
+  const options = { pool, connection: server.connection, hub: new Hub(), signals, graphs: new Map(), log: silent };
+  const worker = await RunWorker.start({ ...options, concurrency: 1, leaseSeconds: 10 });
+  const heartbeats = "pg_stat_activity where application_name = 'pawl heartbeat'";
+  let closed = Promise.resolve();
+  await transaction(admin, async (tx) => {
+    await tx.query("lock table workers"); // joining gets no further than this
+    await tx.query(`select pg_terminate_backend(pid) from ${heartbeats}`);
+    const joining = `select from ${heartbeats} and query like 'insert into workers%' and wait_event_type = 'Lock'`;
+    await expect.poll(async () => (await admin.query(joining)).rowCount, { timeout: 10_000 }).toBe(1);
+    closed = worker.close(0);
+  });
+  await closed;
+  expect((await admin.query(`select from ${heartbeats}`)).rowCount).toBe(0);
+  await Promise.all([pool.end(), admin.end()]);
+});
