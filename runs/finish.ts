@@ -8,10 +8,11 @@ import { deleteRunCheckpoints, deleteThreadCheckpoints } from "../checkpoints/th
 import { leaseLost } from "../db/fence.ts";
 import { enqueue } from "../db/outbox.ts";
 import { type Queryable, transaction } from "../db/pool.ts";
+import { PawlError } from "../lib/errors.ts";
 import { cleanJson } from "../lib/text.ts";
 import type { ClaimedRun } from "./claim.ts";
 import { lockThread, promoteNext, settleThread } from "./queue.ts";
-import type { RunError, RunStatus } from "./run.ts";
+import type { CancelAction, RunError, RunStatus } from "./run.ts";
 import { threadDeleted } from "./threads/delete.ts";
 import type { ThreadProjection } from "./threads/projection.ts";
 
@@ -27,8 +28,8 @@ export interface Ending {
 }
 
 /**
- * Throws `lease_lost` when another worker has the run. Returns whether another run of the thread may be claimed, and
- * whether the run, and all it left, was deleted.
+ * Throws `lease_lost` when another worker has the run, `run_cancelled` (with `action`) when it was cancelled and the
+ * ending does not say so. Returns whether another run of the thread may be claimed.
  */
 export async function finishRun(pool: pg.Pool, run: ClaimedRun, ending: Ending): Promise<{ promoted: boolean }> {
   return transaction(pool, async (tx) => {
@@ -38,10 +39,11 @@ export async function finishRun(pool: pg.Pool, run: ClaimedRun, ending: Ending):
       text: `
         update runs
            set status = $3, error = $4, ready = false, worker_id = null, ended_at = now(), updated_at = now()
-         where run_id = $1 and epoch = $2 and status = 'running'`,
-      values: [run.run_id, run.epoch, ending.status, ending.error ?? null],
+         where run_id = $1 and epoch = $2 and status = 'running' 
+           and (cancel_action is null or ($3 = 'interrupted' and (cancel_action = 'interrupt' or $5)))`,
+      values: [run.run_id, run.epoch, ending.status, ending.error ?? null, ending.isRolledBack],
     });
-    if (rowCount !== 1) throw leaseLost(run);
+    if (rowCount !== 1) throw (await lateCancel(tx, run)) ?? leaseLost(run);
     if (ending.status === "interrupted" || run.temporary) await fenceOff(tx, run);
     await logEnding(tx, run, ending);
     if (run.temporary) {
@@ -66,6 +68,17 @@ export async function finishRun(pool: pg.Pool, run: ClaimedRun, ending: Ending):
     await settleThread(tx, run.thread_id);
     return { promoted };
   });
+}
+
+/** A cancel that was accepted after the run was through, but before this: who asked was told that it would stop. */
+async function lateCancel(tx: Queryable, run: ClaimedRun): Promise<PawlError | undefined> {
+  const { rows } = await tx.query<{ cancel_action: CancelAction | null }>({
+    name: "late-cancel",
+    text: "select cancel_action from runs where run_id = $1 and epoch = $2 and status = 'running'",
+    values: [run.run_id, run.epoch],
+  });
+  const action = rows[0]?.cancel_action;
+  return action ? new PawlError("run_cancelled", "The run was cancelled", { facts: { action } }) : undefined;
 }
 
 /** Deletes what a run that is being rolled back has stored. Fenced and idempotent; before the thread is read and the run finished. */

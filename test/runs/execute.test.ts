@@ -207,6 +207,41 @@ test("of two simultaneous answers to one question one wins and the other is refu
   for (const { reason } of refused) expect(["thread_busy", "unknown_interrupt"]).toContain(reason.code);
 });
 
+test.each(["interrupt", "rollback"] as const)(
+  "a cancel (%s) that comes when the graph is through, but the run not finished, is obeyed",
+  async (action) => {
+    const graph = oneNode(async () => ({ log: ["done"] }));
+    let host: RunsHost | undefined;
+    // The state is read once the graph is through: the last moment before the end is written down.
+    const late = new Proxy(graph, {
+      get: (target, key) =>
+        key !== "getState"
+          ? Reflect.get(target, key, target)
+          : async (config: Parameters<typeof graph.getState>[0]) => {
+              const { rows } = await host!.db.pool.query("select run_id from runs where cancel_action is null");
+              for (const { run_id } of rows) {
+                await host!.runs.cancel(localPrincipal, { runId: run_id }, { action, wait: false });
+              }
+              return target.getState(config);
+            },
+    });
+    await using own = await runsHost({ late });
+    host = own;
+    await own.startWorker();
+    const threadId = await own.thread();
+    const run = await own.create(threadId, { input: { log: ["asked"] } });
+    expect(await join(own, run)).toMatchObject({ status: "interrupted" });
+    const left = await own.runs.get(localPrincipal, { runId: run.run_id }).catch((error: unknown) => error);
+    if (action === "interrupt") {
+      expect(left).toMatchObject({ status: "interrupted" });
+      expect(await own.threadRow(threadId)).toMatchObject({ status: "idle", values: { log: ["asked", "done"] } });
+    } else {
+      expect(isPawlError(left, "run_not_found")).toBe(true);
+      expect((await own.db.pool.query("select from checkpoints")).rowCount).toBe(0);
+    }
+  },
+);
+
 test("a checkpoint that was replayed and answered asks again when it is replayed once more", async () => {
   const once = new StateGraph(Log)
     .addNode("ask", () => ({ log: [interrupt<string, string>("sure?")] }))

@@ -8,11 +8,13 @@ import { headAndTail, plainText } from "../output.ts";
 import type { Policy, RunRequest, RunResult, Session, ToolExecutor } from "../types.ts";
 import type { GuestEnd, GuestLimits } from "./child.ts";
 import { parseUntrusted } from "./json.ts";
-import { GuestPool } from "./pool.ts";
+import { GuestPool, idleTarget } from "./pool.ts";
 import { probeWasm } from "./probe.ts";
 
 /** How long a guest process may take to start; it has not seen any code by then. */
 const startMs = 10_000;
+/** A guest that died while it waited is noticed only when it is asked: one try more than there may be of those. */
+const startTries = idleTarget + 1;
 /** CPU time for Node's own start, on top of what the policy gives to the guest. */
 const startCpuSeconds = 2;
 
@@ -70,14 +72,17 @@ async function evaluate(pool: GuestPool, policy: Policy, request: RunRequest): P
   // The VM cannot wait, so its wall clock is its CPU time.
   const timeoutMs = Math.min(request.timeoutMs ?? policy.wallMs, policy.wallMs, policy.cpuMs);
   const { outputBytes, resultBytes } = policy;
-  try {
-    return await pool.withGuest(async (guest) => {
-      await guest.start(startMs, request.signal);
-      return guest.evaluate({ code: request.code, timeoutMs, outputBytes, resultBytes }, request.signal);
-    });
-  } catch {
-    return request.signal?.aborted ? { status: "killed" } : { status: "denied", error: "The sandbox could not start" };
+  for (let tries = 1; tries <= startTries; tries++) {
+    try {
+      return await pool.withGuest(async (guest) => {
+        await guest.start(startMs, request.signal);
+        return guest.evaluate({ code: request.code, timeoutMs, outputBytes, resultBytes }, request.signal);
+      });
+    } catch {
+      if (request.signal?.aborted) return { status: "killed" };
+    }
   }
+  return { status: "denied", error: "The sandbox could not start" };
 }
 
 const explanations = {

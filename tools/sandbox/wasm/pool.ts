@@ -5,7 +5,7 @@
 import { GuestChild, type GuestLimits } from "./child.ts";
 
 /** How many wait, at about 60 MB each. */
-const idleTarget = 2;
+export const idleTarget = 2;
 
 export class GuestPool {
   readonly #limits: GuestLimits;

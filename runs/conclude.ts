@@ -1,0 +1,102 @@
+/**
+ * The end of an attempt: what became of the run, and of its thread, written down in one transaction. A cancel that was
+ * accepted meanwhile wins, since who asked was told that the run would stop.
+ */
+import type pg from "pg";
+import { FencedSaver } from "../checkpoints/fenced-saver.ts";
+import { isConnectionError } from "../db/connection-error.ts";
+import { asError, isPawlError } from "../lib/errors.ts";
+import type { Log } from "../lib/log.ts";
+import { INTERNAL, runErrorOf } from "./attempt-error.ts";
+import type { ClaimedRun } from "./claim.ts";
+import type { EventWriter } from "./events/writer.ts";
+import type { Attempt } from "./execute.ts";
+import { type Ending, finishRun, undoCheckpoints } from "./finish.ts";
+import type { AnyGraph } from "./index.ts";
+import { CancelAction } from "./run.ts";
+import { readSettledState } from "./settled-state.ts";
+import { type StopCause, stopCauseOf } from "./stop.ts";
+
+export interface Conclusion {
+  readonly pool: pg.Pool;
+  readonly run: ClaimedRun;
+  readonly graph: AnyGraph | Error;
+  readonly events: EventWriter;
+  readonly attempt: Attempt;
+  readonly signal: AbortSignal;
+  readonly log: Log;
+}
+
+/** Undefined when the run is not over and goes back to the queue. Throws what `finishRun` throws, but for a late cancel. */
+export async function concludeRun(
+  conclusion: Conclusion,
+): Promise<{ readonly ending: Ending; readonly promoted: boolean } | undefined> {
+  const { pool, run, events, log } = conclusion;
+  let { attempt } = conclusion;
+  let cause = stopCauseOf(conclusion.signal);
+  for (;;) {
+    const ending = await endingOf({ ...conclusion, attempt }, cause);
+    if (!ending) return undefined;
+    await events.flush();
+    try {
+      return { ending, ...(await finishRun(pool, run, ending)) };
+    } catch (thrown) {
+      const error = asError(thrown);
+      if (isPawlError(error, "run_cancelled")) {
+        attempt = { result: "stopped" };
+        cause = { kind: "cancelled", action: CancelAction.parse(error.facts["action"]) };
+        continue;
+      }
+      if (isNotItsOwn(error)) throw error;
+      log.error({ error }, "the state of the thread cannot be stored");
+      const last = unstorable(ending);
+      return { ending: last, ...(await finishRun(pool, run, last)) };
+    }
+  }
+}
+
+/** What is to be written down. */
+async function endingOf(
+  { pool, run, graph, events, attempt, log }: Conclusion,
+  cause: StopCause | undefined,
+): Promise<Ending | undefined> {
+  if (attempt.result === "drained" || cause?.kind === "shutdown" || cause?.kind === "lost") return undefined;
+  if (attempt.result === "failed" && isNotItsOwn(attempt.error)) return undefined;
+  const error = attempt.result === "failed" ? runErrorOf(attempt.error) : undefined;
+  if (attempt.result === "failed" && error?.error === INTERNAL)
+    log.error({ error: attempt.error }, "run failed inside");
+  if (error) await events.push("error", error);
+  const isRolledBack = cause?.kind === "cancelled" && cause.action === "rollback";
+  if (isRolledBack) await undoCheckpoints(pool, run);
+  const state = graph instanceof Error ? undefined : await settledState({ pool, run, graph });
+  const ending = { status: cause ? "interrupted" : error ? "error" : "success", isRolledBack } as const;
+  if (!(state instanceof Error)) {
+    return { ...ending, ...(error && { error }), ...(state && { thread: state }), lastSeq: events.lastSeq() };
+  }
+  if (cause || error) return { ...ending, ...(error && { error }), lastSeq: events.lastSeq() };
+  const unreadable = runErrorOf(state);
+  await events.push("error", unreadable);
+  return { status: "error", error: unreadable, isRolledBack, lastSeq: events.lastSeq() };
+}
+
+/** A state that the graph itself cannot read is an end, too: trying again would fail again, for ever. */
+async function settledState({ pool, run, graph }: Pick<Conclusion, "pool" | "run"> & { readonly graph: AnyGraph }) {
+  const saver = new FencedSaver(pool, { thread_id: run.thread_id, epoch: run.epoch });
+  const read = readSettledState({ graph, saver, threadId: run.thread_id, kwargs: run.kwargs });
+  return read.catch((thrown: unknown) => {
+    const error = asError(thrown);
+    if (isNotItsOwn(error)) throw error;
+    return error;
+  });
+}
+
+/** The end of a run whose result Postgres refuses: trying again would fail again. */
+function unstorable({ isRolledBack, lastSeq }: Ending): Ending {
+  const error = { error: INTERNAL, message: "The state of the thread could not be stored" };
+  return { status: "error", error, isRolledBack, lastSeq };
+}
+
+/** Errors that say nothing about the run: its worker lost the lease, or the database was out of reach. */
+function isNotItsOwn(error: Error): boolean {
+  return isPawlError(error, "lease_lost") || isPawlError(error, "database_unavailable") || isConnectionError(error);
+}
