@@ -41,6 +41,7 @@ export async function openSignals(connection: ConnectTo, log: Log): Promise<Sign
       application_name: "pawl signals",
       keepAlive: true,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+      query_timeout: CONNECT_TIMEOUT_MS, // a half-open socket would hold up what is to be sent
     });
     fresh.on("error", (error) => log.warn({ error }, "signal connection lost"));
     fresh.on("end", () => {

@@ -14,6 +14,7 @@ export const ClaimedRun = Run.extend({
   tenant: z.string(),
   created_by: z.string().nullable(),
   graph_id: z.string(),
+  graph_hash: z.string().nullable(),
   epoch: z.string(),
   temporary: z.boolean(),
   resumable: z.boolean(),
@@ -52,7 +53,7 @@ export async function claimRuns(db: Queryable, { workerId, graphs, limit }: Clai
         from head join owned using (thread_id)
        where r.run_id = head.run_id
       returning r.run_id, r.thread_id, r.assistant_id, r.status, r.metadata, r.kwargs, r.multitask_strategy, r.attempt,
-                r.created_at, r.updated_at, r.tenant, r.created_by, r.graph_id, r.epoch, r.temporary, r.resumable,
+                r.created_at, r.updated_at, r.tenant, r.created_by, r.graph_id, r.graph_hash, r.epoch, r.temporary, r.resumable,
                 r.cancel_action`,
     values: [workerId, graphs.map((g) => g.graph_id), graphs.map((g) => g.hash), limit],
   });

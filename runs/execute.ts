@@ -76,6 +76,7 @@ async function streamEvents(
         ...run.metadata,
         run_id: run.run_id,
         graph_id: run.graph_id,
+        ...(run.graph_hash !== null && { graph_hash: run.graph_hash }),
         assistant_id: run.assistant_id,
         run_attempt: run.attempt,
       },

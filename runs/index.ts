@@ -92,10 +92,10 @@ export interface Runs {
     threadId: ThreadId,
     page: { limit: number; offset: number; status?: RunStatus },
   ): Promise<Run[]>;
-  /** Idempotent. With `wait`, resolves when the run is in a final state (or gone, after a rollback). */
-  cancel(principal: Principal, ref: RunRef, options: { action: CancelAction; wait: boolean }): Promise<void>;
-  /** Deletes a run and its checkpoints, cancelling it first if it is alive. */
-  delete(principal: Principal, ref: RunRef): Promise<void>;
+  /** Idempotent. With `wait`, resolves when the run is in a final state (or gone, after a rollback), or throws the signal's reason. */
+  cancel(principal: Principal, ref: RunRef, options: { action: CancelAction; wait?: AbortSignal }): Promise<void>;
+  /** Deletes a run and its checkpoints, cancelling it first if it is alive. `signal` ends the wait for that. */
+  delete(principal: Principal, ref: RunRef, signal: AbortSignal): Promise<void>;
   /** The events of a run in order, until it has ended. Throws `run_not_found` before the first event. */
   events(principal: Principal, ref: RunRef, options: JoinOptions): Promise<AsyncIterable<RunEvent>>;
   /** Waits for the end. The thread's row is already up to date when this resolves. */

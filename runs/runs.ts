@@ -83,11 +83,11 @@ export function createRuns({ pool, hub, signals, onWork }: RunsOptions): Runs {
       });
       announceStopped(stopped);
       if (stopped.promoted) announceWork();
-      if (wait) await outcomeOf(run.run_id, new AbortController().signal);
+      if (wait) await outcomeOf(run.run_id, wait);
     },
 
-    async delete(principal, ref) {
-      await runs.cancel(principal, ref, { action: "rollback", wait: true });
+    async delete(principal, ref, signal) {
+      await runs.cancel(principal, ref, { action: "rollback", wait: signal });
       await deleteRun(pool, principal, ref);
     },
 

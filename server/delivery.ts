@@ -36,3 +36,14 @@ export function onPresence(c: C, then: (isPresent: boolean) => void): void {
   // The first turn of the event loop reads what has arrived on the socket, the second comes after its events.
   setImmediate(() => setImmediate(() => then(!socket.destroyed && !socket.readableEnded && socket.writable)));
 }
+
+/** Waits for no longer than the client does; who has gone needs no answer, and is no error. */
+export async function whileConnected(
+  c: Context<ServerEnv>,
+  work: (signal: AbortSignal) => Promise<void>,
+): Promise<void> {
+  const { signal } = c.req.raw;
+  await work(signal).catch((error: unknown) => {
+    if (!signal.aborted) throw error;
+  });
+}

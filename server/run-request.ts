@@ -31,6 +31,6 @@ export function refOf(c: Context<ServerEnv>): RunRef {
 export function abandon({ runs, log, closing }: RunRoutesOptions, c: Context<ServerEnv>, ref: RunRef): void {
   if (closing.aborted) return;
   runs
-    .cancel(principalOf(c), ref, { action: "interrupt", wait: false })
+    .cancel(principalOf(c), ref, { action: "interrupt" })
     .catch((error: unknown) => log.warn({ error, run_id: ref.runId }, "A run whose client left was not cancelled"));
 }

@@ -10,6 +10,7 @@ import { parse, parseQuery, queryFlag, queryInt, queryList, readJson } from "./p
 import { principalOf } from "./principal.ts";
 import { asEventStream, asFinalValues } from "./run-answers.ts";
 import { runCreationRoutes } from "./run-creation.ts";
+import { whileConnected } from "./delivery.ts";
 import { abandon, refOf, type RunRoutesOptions } from "./run-request.ts";
 
 const ListQuery = z.object({
@@ -66,7 +67,7 @@ export function runRoutes(options: RunRoutesOptions): Hono<ServerEnv> {
   app.get("/threads/:thread_id/runs/:run_id", async (c) => c.json(await runs.get(principalOf(c), refOf(c))));
 
   app.delete("/threads/:thread_id/runs/:run_id", async (c) => {
-    await runs.delete(principalOf(c), refOf(c));
+    await whileConnected(c, (signal) => runs.delete(principalOf(c), refOf(c), signal));
     return c.body(null, 204);
   });
 
@@ -82,7 +83,9 @@ export function runRoutes(options: RunRoutesOptions): Hono<ServerEnv> {
 
   app.post("/threads/:thread_id/runs/:run_id/cancel", async (c) => {
     const { wait, action } = parseQuery(CancelQuery, c);
-    await runs.cancel(principalOf(c), refOf(c), { wait, action });
+    await whileConnected(c, (signal) =>
+      runs.cancel(principalOf(c), refOf(c), { action, ...(wait && { wait: signal }) }),
+    );
     return c.body(null, wait ? 204 : 202);
   });
 
@@ -93,7 +96,7 @@ export function runRoutes(options: RunRoutesOptions): Hono<ServerEnv> {
     const refs = which.run_ids.map((runId) => ({ threadId: which.thread_id, runId }));
     // All must exist before the first is cancelled: the answer is for all of them.
     for (const ref of refs) await runs.get(principalOf(c), ref);
-    for (const ref of refs) await runs.cancel(principalOf(c), ref, { action, wait: false });
+    for (const ref of refs) await runs.cancel(principalOf(c), ref, { action });
     return c.body(null, 204);
   });
 

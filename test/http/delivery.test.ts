@@ -75,7 +75,7 @@ test.each([
   await begun;
   const cancelled = once(runs.calls, "cancel", patience);
   socket.destroy();
-  expect(await cancelled).toEqual([{ action: "interrupt", wait: false }]);
+  expect(await cancelled).toEqual([{ action: "interrupt" }]);
 });
 
 test("a client that leaves does not cancel the run unless it said so", async () => {

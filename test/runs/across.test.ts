@@ -96,7 +96,7 @@ test("a run that executes in another process is cancelled, and its node aborted"
   const api = await host.elsewhere();
   const run = await createAt(api, host);
   await started.promise;
-  await api.cancel(localPrincipal, { runId: run.run_id }, { action: "interrupt", wait: true });
+  await api.cancel(localPrincipal, { runId: run.run_id }, { action: "interrupt", wait: never });
   await aborted.promise;
   expect((await api.get(localPrincipal, { runId: run.run_id })).status).toBe("interrupted");
 });
@@ -129,4 +129,14 @@ test("a reader that is far behind its run misses nothing", async () => {
     if (numbers.length === 1) await host.runs.join(localPrincipal, { runId: run.run_id }, never);
   }
   expect(numbers).toEqual(Array.from({ length: many }, (_, i) => i));
+});
+
+test("who gives up waiting for a cancel, because no worker is there, waits no longer", async () => {
+  await using host = await runsHost({ graph: oneNode(async () => ({})) });
+  const run = await createAt(host.runs, host);
+  await host.db.pool.query("update runs set started_at = now()"); // as one that a dead worker left
+  const left = new AbortController();
+  const cancelled = host.runs.cancel(localPrincipal, { runId: run.run_id }, { action: "interrupt", wait: left.signal });
+  left.abort(new Error("left"));
+  await expect(cancelled).rejects.toThrow("left");
 });

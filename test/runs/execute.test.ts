@@ -83,7 +83,7 @@ test("a run that is cancelled aborts its node, keeps what it has and frees the t
   const run = await host.create(threadId, { input: { log: ["kept"] } });
   const next = await host.create(threadId, { input: { log: ["next"] } });
   await started.promise;
-  await host.runs.cancel(localPrincipal, { runId: run.run_id }, { action: "interrupt", wait: true });
+  await host.runs.cancel(localPrincipal, { runId: run.run_id }, { action: "interrupt", wait: never });
   await aborted.promise;
   expect((await host.runs.get(localPrincipal, { runId: run.run_id })).status).toBe("interrupted");
   expect(await join(host, next)).toMatchObject({ status: "success", values: { log: ["kept", "next", "second"] } });
@@ -220,7 +220,7 @@ test.each(["interrupt", "rollback"] as const)(
           : async (config: Parameters<typeof graph.getState>[0]) => {
               const { rows } = await host!.db.pool.query("select run_id from runs where cancel_action is null");
               for (const { run_id } of rows) {
-                await host!.runs.cancel(localPrincipal, { runId: run_id }, { action, wait: false });
+                await host!.runs.cancel(localPrincipal, { runId: run_id }, { action });
               }
               return target.getState(config);
             },
@@ -284,7 +284,7 @@ test("rolling back the run that answered a question opens the question again", a
   const before = await questions(host, threadId);
   const answer = await host.create(threadId, { command: { resume: "yes" } });
   await started.promise;
-  await host.runs.cancel(localPrincipal, { runId: answer.run_id }, { action: "rollback", wait: true });
+  await host.runs.cancel(localPrincipal, { runId: answer.run_id }, { action: "rollback", wait: never });
   expect(await questions(host, threadId)).toEqual(before);
   expect(await host.threadRow(threadId)).toMatchObject({ status: "interrupted", values: { log: [] } });
 });
@@ -340,7 +340,7 @@ test("a task that a cancelled run has left behind has no effect on the world any
   await host.startWorker();
   const run = await host.create(await host.thread());
   await entered.promise;
-  await host.runs.cancel(localPrincipal, { runId: run.run_id }, { action: "interrupt", wait: true });
+  await host.runs.cancel(localPrincipal, { runId: run.run_id }, { action: "interrupt", wait: never });
   gate.resolve();
   expect(isPawlError(await late.promise, "lease_lost")).toBe(true);
   expect(sent).toEqual([]);

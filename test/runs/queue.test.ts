@@ -111,8 +111,16 @@ test("cancelling the only pending run leaves the thread as it was before", async
   await using host = await runsHost({ graph });
   const threadId = await host.thread();
   const run = await host.create(threadId);
-  await host.runs.cancel(localPrincipal, { threadId, runId: run.run_id }, { action: "interrupt", wait: true });
+  await host.runs.cancel(
+    localPrincipal,
+    { threadId, runId: run.run_id },
+    { action: "interrupt", wait: AbortSignal.timeout(20_000) },
+  );
   expect((await host.threadRow(threadId))["status"]).toBe("idle");
-  await host.runs.cancel(localPrincipal, { threadId, runId: run.run_id }, { action: "interrupt", wait: true });
+  await host.runs.cancel(
+    localPrincipal,
+    { threadId, runId: run.run_id },
+    { action: "interrupt", wait: AbortSignal.timeout(20_000) },
+  );
   expect((await host.runs.get(localPrincipal, { runId: run.run_id })).status).toBe("interrupted");
 });
