@@ -132,6 +132,7 @@ export class Saver extends PostgresSaver {
       runId: run_id ?? null,
       writes: dumped.map(([, , , , idx, channel, type, blob]) => ({ idx, channel, type, blob })),
       replace: writes.every(([channel]) => channel in WRITES_IDX_MAP),
+      lazy: !writes.some(([channel]) => channel in WRITES_IDX_MAP),
     });
     if (owner && !landed) throw leaseLost(owner);
   }

@@ -58,6 +58,11 @@ export interface PutWrites {
   readonly writes: readonly { idx: number; channel: string; type: string; blob: Uint8Array }[];
   /** Whether the writes take the place of earlier ones with the same index, or stand back. */
   readonly replace: boolean;
+  /**
+   * Whether to leave it to the next commit that the writes are on disk. For the results of tasks: the checkpoint of
+   * their step follows, and a crash of Postgres before it costs that step. Never for questions and answers.
+   */
+  readonly lazy: boolean;
 }
 
 /** False when the owner has changed and nothing was written. */
@@ -77,13 +82,17 @@ export async function putWrites(db: Queryable, put: PutWrites): Promise<boolean>
             do update set channel = excluded.channel, type = excluded.type, blob = excluded.blob, run_id = excluded.run_id`
     : "on conflict do nothing";
   const { rowCount } = await db.query({
-    ...named(`put-writes-${put.owner ? "fenced" : "plain"}-${put.replace ? "replace" : "keep"}`, writes.length),
+    ...named(
+      `put-writes-${put.owner ? "fenced" : "plain"}-${put.replace ? "replace" : "keep"}-${put.lazy ? "lazy" : "sync"}`,
+      writes.length,
+    ),
     text: `
       with ${parameters.fence},
+      allowed as materialized (select ${put.lazy ? "set_config('synchronous_commit', 'off', true)" : "1"} from fence),
       stored as (
         insert into checkpoint_writes (thread_id, checkpoint_ns, checkpoint_id, task_id, run_id, idx, channel, type, blob)
         select ${row}, v.idx, v.channel, v.type, v.blob
-          from fence cross join (values ${values.join(", ")}) as v(idx, channel, type, blob)
+          from allowed cross join (values ${values.join(", ")}) as v(idx, channel, type, blob)
             ${onConflict})
       select from fence`,
     values: parameters.values,

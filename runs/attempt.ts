@@ -50,7 +50,7 @@ export async function attemptRun(context: AttemptContext, handle: RunHandle): Pr
     run,
     onFailure: (error) => stopping.abort(new Stop({ kind: "lost", detail: error.message })),
   });
-  hub.open(run.run_id);
+  hub.open(run.run_id, { isFirst: run.attempt === 1 });
   log.info({ graph_id: run.graph_id }, "run started");
   try {
     const graph = await resolveGraph(context, run);

@@ -75,12 +75,9 @@ async function createOnce(context: CreateContext, request: Request, assistant: A
     const earlier = await findCreated(tx, request, context.mayBeResent);
     if (earlier) return { run: earlier, ended: [], told: [] };
     if (options.threadId !== undefined && !isLocked) refuseUnlessCreated(body);
-    if (!isLocked) {
-      const metadata = { graph_id: assistant.graph_id, assistant_id: assistant.assistant_id, ...body.metadata };
-      await insertThread(tx, principal, { threadId, metadata });
-      await lockThread(tx, threadId); // someone else may have made it at the same moment
-    }
-    const thread = await readTarget(tx, principal, threadId);
+    const thread =
+      (!isLocked && (await makeTarget(tx, threadId, { principal, body, assistant }))) ||
+      (await readTarget(tx, principal, threadId));
     const strategy = body.multitask_strategy ?? "enqueue";
     const answers = await answersOf(body, thread, (at) => context.pendingQuestions(tx, at));
     if (strategy === "reject" && thread.isBusy) throw busy();
@@ -111,11 +108,9 @@ async function createOnce(context: CreateContext, request: Request, assistant: A
       idempotency_key: options.idempotencyKey ?? null,
       request_digest: options.digest?.toString("hex") ?? null,
       after_seconds: body.after_seconds ?? 0,
-    });
-    await occupyThread(tx, {
-      threadId,
-      assistant,
-      config: thread.isBusy ? null : { configurable: mergedConfigurable(assistant, thread, body.config?.configurable) },
+      thread_config: thread.isBusy
+        ? null
+        : { configurable: mergedConfigurable(assistant, thread, body.config?.configurable) },
     });
     return { run, ...stopped };
   });
@@ -144,6 +139,19 @@ async function answersOf(
   if (thread.isBusy) throw busy();
   const checkpoint_id = body.checkpoint_id ?? body.checkpoint?.checkpoint_id ?? undefined;
   return matchAnswers(resume, await pendingAt({ thread_id: thread.thread_id, checkpoint_id }));
+}
+
+/** A thread that nobody else can see yet; undefined, with its lock held, when someone made it at the same moment. */
+async function makeTarget(
+  tx: Queryable,
+  threadId: ThreadId,
+  { principal, body, assistant }: Pick<Request, "principal" | "body"> & { readonly assistant: Assistant },
+): Promise<Target | undefined> {
+  const metadata = { graph_id: assistant.graph_id, assistant_id: assistant.assistant_id, ...body.metadata };
+  const made = await insertThread(tx, principal, { threadId, metadata });
+  if (made) return { ...made, isBusy: false };
+  await lockThread(tx, threadId);
+  return undefined;
 }
 
 async function readTarget(tx: Queryable, principal: Principal, threadId: string): Promise<Target> {
@@ -176,13 +184,21 @@ interface NewRun {
   readonly idempotency_key: string | null;
   readonly request_digest: string | null;
   readonly after_seconds: number;
+  /** What the thread is to keep of the run's configuration; null leaves it as it is. */
+  readonly thread_config: Record<string, unknown> | null;
 }
 
+/** Inserts the run and sets its thread, whose row is locked, busy. */
 async function insertRun(tx: Queryable, run: NewRun): Promise<Run> {
   const { rows } = await tx.query({
     name: "insert-run",
     text: `
-      with due as (select clock_timestamp() + make_interval(secs => $14) as run_after)
+      with due as (select clock_timestamp() + make_interval(secs => $14) as run_after),
+           occupied as (
+             update threads
+                set status = 'busy', graph_id = $6, config = coalesce($15, config), updated_at = now(),
+                    metadata = metadata || jsonb_build_object('graph_id', $6::text, 'assistant_id', $5::uuid)
+              where thread_id = $4)
       insert into runs (run_id, tenant, created_by, thread_id, assistant_id, graph_id, multitask_strategy, temporary,
                         resumable, metadata, kwargs, idempotency_key, request_digest, run_after, ready)
       select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, decode($13, 'hex'), due.run_after,
@@ -204,22 +220,8 @@ async function insertRun(tx: Queryable, run: NewRun): Promise<Run> {
       run.idempotency_key,
       run.request_digest,
       run.after_seconds,
+      run.thread_config,
     ],
   });
   return Run.parse(rows[0]);
-}
-
-async function occupyThread(
-  tx: Queryable,
-  { threadId, assistant, config }: { threadId: string; assistant: Assistant; config: Record<string, unknown> | null },
-): Promise<void> {
-  await tx.query({
-    name: "occupy-thread",
-    text: `
-      update threads
-         set status = 'busy', graph_id = $2, config = coalesce($4, config), updated_at = now(),
-             metadata = metadata || jsonb_build_object('graph_id', $2::text, 'assistant_id', $3::text)
-       where thread_id = $1`,
-    values: [threadId, assistant.graph_id, assistant.assistant_id, config],
-  });
 }

@@ -11,7 +11,7 @@ import { type Queryable, transaction } from "../db/pool.ts";
 import { PawlError } from "../lib/errors.ts";
 import { cleanJson } from "../lib/text.ts";
 import type { ClaimedRun } from "./claim.ts";
-import { lockThread, promoteNext, settleThread } from "./queue.ts";
+import { lockThread, promoteNext } from "./queue.ts";
 import type { CancelAction, RunError, RunStatus } from "./run.ts";
 import { threadDeleted } from "./threads/delete.ts";
 import type { ThreadProjection } from "./threads/projection.ts";
@@ -34,18 +34,9 @@ export interface Ending {
 export async function finishRun(pool: pg.Pool, run: ClaimedRun, ending: Ending): Promise<{ promoted: boolean }> {
   return transaction(pool, async (tx) => {
     await lockThread(tx, run.thread_id);
-    const { rowCount } = await tx.query({
-      name: "finish-run",
-      text: `
-        update runs
-           set status = $3, error = $4, ready = false, worker_id = null, ended_at = now(), updated_at = now()
-         where run_id = $1 and epoch = $2 and status = 'running' 
-           and (cancel_action is null or ($3 = 'interrupted' and (cancel_action = 'interrupt' or $5)))`,
-      values: [run.run_id, run.epoch, ending.status, ending.error ?? null, ending.isRolledBack],
-    });
+    const { rowCount } = await endRun(tx, run, ending);
     if (rowCount !== 1) throw (await lateCancel(tx, run)) ?? leaseLost(run);
     if (ending.status === "interrupted" || run.temporary) await fenceOff(tx, run);
-    await logEnding(tx, run, ending);
     if (run.temporary) {
       await deleteThreadCheckpoints(tx, run.thread_id);
       await enqueue(tx, threadDeleted(run.tenant, run.thread_id));
@@ -64,9 +55,7 @@ export async function finishRun(pool: pg.Pool, run: ClaimedRun, ending: Ending):
       });
     }
     await updateThread(tx, run.thread_id, ending);
-    const promoted = await promoteNext(tx, run.thread_id);
-    await settleThread(tx, run.thread_id);
-    return { promoted };
+    return { promoted: await promoteNext(tx, run.thread_id) };
   });
 }
 
@@ -106,16 +95,30 @@ async function fenceOff(tx: Queryable, run: ClaimedRun): Promise<void> {
   });
 }
 
-async function logEnding(tx: Queryable, run: ClaimedRun, ending: Ending): Promise<void> {
+/** The run's status and the last row of its log; no row if the run is not this worker's any more, or was cancelled. */
+function endRun(tx: Queryable, run: ClaimedRun, { status, error, isRolledBack, thread, lastSeq }: Ending) {
   // The values of a thread that stays are in its row; those of one that goes have no other place.
-  const values = run.temporary ? { values: ending.thread?.values ?? null } : {};
-  const outcome = { status: ending.status, ...(ending.error && { error: ending.error }), ...values };
-  await tx.query({
-    name: "log-ending",
+  const values = run.temporary ? { values: thread?.values ?? null } : {};
+  return tx.query({
+    name: "finish-run",
     text: `
+      with ended as (
+        update runs
+           set status = $3, error = $4, ready = false, worker_id = null, ended_at = now(), updated_at = now()
+         where run_id = $1 and epoch = $2 and status = 'running'
+           and (cancel_action is null or ($3 = 'interrupted' and (cancel_action = 'interrupt' or $5)))
+        returning thread_id, tenant, run_id)
       insert into thread_events (thread_id, last_seq, tenant, run_id, events, outcome)
-      values ($1, $2, $3, $4, '[]', $5)`,
-    values: [run.thread_id, ending.lastSeq, run.tenant, run.run_id, JSON.stringify(outcome)],
+      select thread_id, $6, tenant, run_id, '[]', $7 from ended`,
+    values: [
+      run.run_id,
+      run.epoch,
+      status,
+      error ?? null,
+      isRolledBack,
+      lastSeq,
+      JSON.stringify({ status, ...(error && { error }), ...values }),
+    ],
   });
 }
 
@@ -125,11 +128,14 @@ async function updateThread(tx: Queryable, threadId: string, { thread, error }: 
     name: "update-thread-after-run",
     text: `
       update threads
-         set rest_status = case when $2::jsonb is not null then 'error' else coalesce($3, 'idle') end,
+         set rest_status = rest.status,
+             status = case when exists (select from runs r where r.thread_id = $1 and r.status in ('pending', 'running'))
+                           then 'busy' else rest.status end,
              error = $2,
              "values" = case when $4 then $5::jsonb else "values" end,
              interrupts = case when $4 then $6::jsonb else interrupts end,
-             state_updated_at = now()
+             state_updated_at = now(), updated_at = now()
+        from (select case when $2::jsonb is not null then 'error' else coalesce($3, 'idle') end as status) rest
        where thread_id = $1`,
     values: [
       threadId,

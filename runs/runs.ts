@@ -11,7 +11,8 @@ import { createRun } from "./create.ts";
 import { type Followed, follow } from "./events/follow.ts";
 import type { Hub } from "./events/hub.ts";
 import { deleteRun } from "./delete.ts";
-import type { RunEvent, RunOutcome, Runs } from "./index.ts";
+import type { RunEvent, RunOutcome, RunRef, Runs } from "./index.ts";
+import type { Principal } from "../lib/principal.ts";
 import { lockThread, settleThread } from "./queue.ts";
 import { findRun, getRun, listRuns, readValues } from "./read.ts";
 
@@ -27,6 +28,8 @@ export function createRuns({ pool, hub, signals, onWork }: RunsOptions): Runs {
   const saver = new Saver(pool);
   const sources = { db: pool, hub, signals };
   const answering = new Answering();
+  /** Where the runs are whose creating POST is being answered: it follows them at once. */
+  const fresh = new Map<string, { readonly tenant: string; readonly thread_id: string }>();
 
   function announceWork(): void {
     onWork();
@@ -57,16 +60,29 @@ export function createRuns({ pool, hub, signals, onWork }: RunsOptions): Runs {
         answering.delivered(newRunId);
         answering.begin(created.run.run_id);
       }
+      const { run_id, thread_id } = created.run;
+      fresh.set(run_id, { tenant: principal.tenant, thread_id });
       announceStopped(created);
       announceWork();
       return created.run;
     },
 
     async answered(runId, wasDelivered) {
+      fresh.delete(runId);
       if (!wasDelivered) return answering.lost(runId);
-      await pool
-        .query({ name: "run-answered", text: "update runs set answered = true where run_id = $1", values: [runId] })
+      const { rows } = await pool
+        .query<{ waits: boolean }>({
+          name: "run-answered",
+          // Not worth waiting for the disk: a crash of Postgres that loses it makes an equal POST find this run.
+          text: `
+            with lazy as materialized (select set_config('synchronous_commit', 'off', true))
+            update runs set answered = true from lazy where run_id = $1
+            returning status = 'pending' and ready as waits`,
+          values: [runId],
+        })
         .finally(() => answering.delivered(runId)); // until then it counts as under way
+      // A claim at this very moment has passed over the row, since it was locked.
+      if (rows[0]?.waits) announceWork();
     },
 
     get: (principal, ref) => getRun(pool, principal, ref),
@@ -92,18 +108,29 @@ export function createRuns({ pool, hub, signals, onWork }: RunsOptions): Runs {
     },
 
     async events(principal, ref, { after, signal }) {
-      const place = await findRun(pool, principal, ref);
-      const from = after === undefined && !place.resumable ? place.last_seq : parseEventId(after);
+      const from = await startOf(principal, ref, after);
       return events(follow(sources, { runId: ref.runId, after: from, signal }));
     },
 
     async join(principal, ref, signal) {
-      const place = await findRun(pool, principal, ref);
+      const place = freshPlace(principal, ref) ?? (await findRun(pool, principal, ref));
       const outcome = await outcomeOf(ref.runId, signal);
       return outcome.values === null ? { ...outcome, values: await readValues(pool, place.thread_id) } : outcome;
     },
   };
   return runs;
+
+  function freshPlace({ tenant }: Principal, { threadId, runId }: RunRef) {
+    const place = fresh.get(runId);
+    return place?.tenant === tenant && (threadId ?? place.thread_id) === place.thread_id ? place : undefined;
+  }
+
+  /** The number of the last event that is not wanted. */
+  async function startOf(principal: Principal, ref: RunRef, after: string | undefined): Promise<bigint> {
+    if (after !== undefined && freshPlace(principal, ref)) return parseEventId(after);
+    const place = await findRun(pool, principal, ref);
+    return after === undefined && !place.resumable ? place.last_seq : parseEventId(after);
+  }
 
   async function outcomeOf(runId: string, signal: AbortSignal): Promise<RunOutcome> {
     for await (const followed of follow(sources, { runId, after: NONE_BUT_THE_END, signal })) {

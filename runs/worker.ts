@@ -115,7 +115,12 @@ export class RunWorker {
   }
 
   #isWanted(): boolean {
-    return this.#membership !== undefined && !this.#closing.signal.aborted && (this.#hasWork || this.#mustSweep);
+    if (this.#membership === undefined || this.#closing.signal.aborted) return false;
+    return this.#mustSweep || (this.#hasWork && this.#free > 0);
+  }
+
+  get #free(): number {
+    return this.#options.concurrency - this.#handles.size;
   }
 
   async #work(): Promise<void> {
@@ -124,12 +129,13 @@ export class RunWorker {
         this.#mustSweep = false;
         await this.#sweep();
       }
+      const free = this.#free;
+      if (free <= 0) continue; // there may be work all the same: a run that ends looks for it
       this.#hasWork = false;
-      const free = this.#options.concurrency - this.#handles.size;
-      if (free <= 0) return; // a run that ends wakes us
       const graphs = [...this.#options.graphs.values()];
       const claimed = await claimRuns(this.#options.pool, { workerId: this.#workerId, graphs, limit: free });
       for (const run of claimed) this.#execute(run);
+      if (claimed.length === free) this.#hasWork = true; // perhaps there was more
     }
   }
 
@@ -141,7 +147,8 @@ export class RunWorker {
       // A run that was given back may have been claimed again by now: then the handle is the next attempt's.
       if (this.#handles.get(run.run_id) === handle) this.#handles.delete(run.run_id);
       this.#attempts.delete(attempt);
-      if (isMoreToDo) this.#options.signals.send("work", "");
+      if (!isMoreToDo) return this.#pump();
+      this.#options.signals.send("work", "");
       this.wake();
     });
     this.#attempts.add(attempt);

@@ -20,10 +20,10 @@ export class Hub {
   /** The runs that execute here, with what is not in the log yet. */
   readonly #unlogged = new Map<string, LoggedEvent[]>();
 
-  /** This process executes the run from now on. What others wrote before is in the log: subscribers read that first. */
-  open(runId: string): void {
+  /** This process executes the run from now on. What others wrote before, if anyone did, is in the log: subscribers read that first. */
+  open(runId: string, { isFirst }: { isFirst: boolean }): void {
     this.#unlogged.set(runId, []);
-    this.#tell(runId, { reread: true });
+    if (!isFirst) this.#tell(runId, { reread: true });
   }
 
   /** Whether subscribers hear everything from here. */

@@ -25,7 +25,7 @@ test("a reader who stalls does not hold a run's events in memory: it goes on wit
     [runId, JSON.stringify(stored), count - 1],
   );
   const hub = new Hub();
-  hub.open(runId);
+  hub.open(runId, { isFirst: true });
   const signals = { send() {}, on: () => () => {}, close: async () => {} };
   const reader = follow({ db: db.pool, hub, signals }, { runId, after: -1n, signal: AbortSignal.timeout(20_000) });
   const seen: Followed[] = [(await reader.next()).value];
