@@ -37,7 +37,6 @@ export const errorCodes = [
   "model_error",
   "sandbox_denied",
   "tool_denied",
-  "overloaded",
   "shutting_down",
   "database_unavailable",
   "bad_configuration",

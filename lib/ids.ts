@@ -14,9 +14,6 @@ export type RunId = z.infer<typeof RunId>;
 export const AssistantId = uuid.brand<"AssistantId">();
 export type AssistantId = z.infer<typeof AssistantId>;
 
-export const WorkerId = uuid.brand<"WorkerId">();
-export type WorkerId = z.infer<typeof WorkerId>;
-
 /** A UUID of version 7 (RFC 9562 section 5.7): 48 bits of milliseconds, then random bits. */
 export function uuidv7(now: number = Date.now()): string {
   const bytes = randomBytes(16);

@@ -41,7 +41,6 @@ const statusOf: Record<ErrorCode, ContentfulStatusCode> = {
   model_error: 502,
   sandbox_denied: 403,
   tool_denied: 403,
-  overloaded: 429,
   shutting_down: 503,
   database_unavailable: 503,
   bad_configuration: 500,

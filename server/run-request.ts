@@ -4,7 +4,7 @@ import { RunId, ThreadId } from "../lib/ids.ts";
 import type { Log } from "../lib/log.ts";
 import type { RunRef, Runs } from "../runs/index.ts";
 import type { ServerEnv } from "./app.ts";
-import { parse } from "./parse.ts";
+import { parseParam } from "./parse.ts";
 import { principalOf } from "./principal.ts";
 
 export interface RunRoutesOptions {
@@ -17,13 +17,13 @@ export interface RunRoutesOptions {
 
 /** The thread in the path; undefined for a stateless run. */
 export function threadOf(c: Context<ServerEnv>): ThreadId | undefined {
-  const given = c.req.param("thread_id");
-  return given === undefined ? undefined : parse(ThreadId, given);
+  if (c.req.param("thread_id") === undefined) return undefined;
+  return parseParam(ThreadId, c, "thread_id");
 }
 
 export function refOf(c: Context<ServerEnv>): RunRef {
   const threadId = threadOf(c);
-  const runId = parse(RunId, c.req.param("run_id"));
+  const runId = parseParam(RunId, c, "run_id");
   return threadId ? { threadId, runId } : { runId };
 }
 

@@ -6,7 +6,7 @@ import { RunId, ThreadId } from "../lib/ids.ts";
 import { CancelAction, Run, RunStatus, StreamMode } from "../runs/index.ts";
 import type { ServerEnv } from "./app.ts";
 import { liveResponse } from "./live-response.ts";
-import { parse, parseQuery, queryFlag, queryInt, queryList, readJson } from "./parse.ts";
+import { parse, parseParam, parseQuery, queryFlag, queryInt, queryList, readJson } from "./parse.ts";
 import { principalOf } from "./principal.ts";
 import { asEventStream, asFinalValues } from "./run-answers.ts";
 import { runCreationRoutes } from "./run-creation.ts";
@@ -59,7 +59,7 @@ export function runRoutes(options: RunRoutesOptions): Hono<ServerEnv> {
 
   app.get("/threads/:thread_id/runs", async (c) => {
     const { select, status, ...page } = parseQuery(ListQuery, c);
-    const threadId = parse(ThreadId, c.req.param("thread_id"));
+    const threadId = parseParam(ThreadId, c, "thread_id");
     const list = await runs.list(principalOf(c), threadId, { ...page, ...(status && { status }) });
     return c.json(select ? list.map((run) => pick(run, select)) : list);
   });

@@ -12,7 +12,7 @@ import type { Threads } from "../runs/threads/threads.ts";
 import { StateUpdate } from "../runs/threads/update-state.ts";
 import type { ServerEnv } from "./app.ts";
 import { paged } from "./paged.ts";
-import { parse, parseBody, parseQuery, queryFlag, queryInt } from "./parse.ts";
+import { parse, parseBody, parseParam, parseQuery, queryFlag, queryInt } from "./parse.ts";
 import { principalOf } from "./principal.ts";
 
 const StateQuery = z.object({ subgraphs: queryFlag.default(false) });
@@ -106,5 +106,5 @@ export function threadRoutes(threads: Threads): Hono<ServerEnv> {
 }
 
 function threadOf(c: Context<ServerEnv>): ThreadId {
-  return parse(ThreadId, c.req.param("thread_id"));
+  return parseParam(ThreadId, c, "thread_id");
 }
