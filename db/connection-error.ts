@@ -1,4 +1,6 @@
 /** Whether an error means that the connection to Postgres is gone or was refused, not that a statement was wrong. */
+import { setTimeout as delay } from "node:timers/promises";
+import { isPawlError } from "../lib/errors.ts";
 
 /** SQLSTATE class 08 (connection exception), 57P (operator intervention: shut-down, crash, cannot connect now), 53300 (too many). */
 const SQLSTATE = /^(08...|57P0[1-5]|53300)$/;
@@ -6,6 +8,20 @@ const SYSTEM = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE", "ETIMEDOUT", "ENO
 /** What `pg` throws without a code. */
 const MESSAGE =
   /^(Connection terminated|Client has encountered a connection error|Client was closed|timeout exceeded when trying to connect)/;
+
+const RETRY_MS = 500;
+
+/** For who can only wait: tries again while the database is away, until `signal` is aborted. Throws its reason then. */
+export async function untilReachable<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isPawlError(error, "database_unavailable") && !isConnectionError(error)) throw error;
+      await delay(RETRY_MS, undefined, { signal });
+    }
+  }
+}
 
 export function isConnectionError(error: unknown): boolean {
   if (!(error instanceof Error)) return false;

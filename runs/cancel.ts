@@ -15,6 +15,8 @@ export interface Cancelled {
   readonly ended: string[];
   /** Still executing; their worker has to be told. */
   readonly told: string[];
+  /** One of them was stateless, and never began: its thread has nothing to stay for. */
+  readonly endedTemporary: boolean;
   /** Another run of the thread may be claimed now. */
   readonly promoted: boolean;
 }
@@ -24,14 +26,14 @@ export async function cancelRuns(tx: Queryable, { threadId, runId, action }: Can
   const values = [threadId, runId ?? null];
   // Pending first: a run that is claimed meanwhile is caught by the second statement, and none goes back to pending
   // without the thread's lock.
-  const ended = await tx.query<{ run_id: string }>(
+  const ended = await tx.query<{ run_id: string; temporary: boolean }>(
     action === "rollback"
       ? {
           name: "delete-pending-runs",
           text: `
             delete from runs
              where thread_id = $1 and ($2::uuid is null or run_id = $2) and status = 'pending' and started_at is null
-            returning run_id`,
+            returning run_id, temporary`,
           values,
         }
       : {
@@ -40,7 +42,7 @@ export async function cancelRuns(tx: Queryable, { threadId, runId, action }: Can
             update runs
                set status = 'interrupted', ready = false, ended_at = now(), updated_at = now()
              where thread_id = $1 and ($2::uuid is null or run_id = $2) and status = 'pending' and started_at is null
-            returning run_id`,
+            returning run_id, temporary`,
           values,
         },
   );
@@ -55,5 +57,10 @@ export async function cancelRuns(tx: Queryable, { threadId, runId, action }: Can
     values: [...values, action],
   });
   const promoted = ended.rowCount ? await promoteNext(tx, threadId) : false;
-  return { ended: ended.rows.map((r) => r.run_id), told: told.rows.map((r) => r.run_id), promoted };
+  return {
+    ended: ended.rows.map((r) => r.run_id),
+    endedTemporary: ended.rows.some((r) => r.temporary),
+    told: told.rows.map((r) => r.run_id),
+    promoted,
+  };
 }

@@ -13,7 +13,7 @@ import { cancelRuns } from "./cancel.ts";
 import type { CreateOptions } from "./index.ts";
 import { lockThread } from "./queue.ts";
 import { findCreated } from "./resent.ts";
-import { kwargsOf, mergedConfigurable } from "./request.ts";
+import { checkpointOf, kwargsOf, mergedConfigurable } from "./request.ts";
 import { matchAnswers, type OpenQuestion } from "./resume.ts";
 import { Run, type RunCreate, runColumns } from "./run.ts";
 import { insertThread } from "./threads/create.ts";
@@ -49,7 +49,12 @@ interface Target {
   readonly thread_id: string;
   readonly config: Record<string, unknown>;
   readonly metadata: Record<string, unknown>;
+  readonly graph_id: string | null;
   readonly isBusy: boolean;
+  /** Busy now: a run that is delayed leaves the thread to others until it is due. */
+  readonly isUnderWay: boolean;
+  /** It belongs to a stateless run, and goes with it. */
+  readonly isTemporary: boolean;
 }
 
 /** Errors: see `Runs.create`. */
@@ -79,7 +84,7 @@ async function createOnce(context: CreateContext, request: Request, assistant: A
       (!isLocked && (await makeTarget(tx, threadId, { principal, body, assistant }))) ||
       (await readTarget(tx, principal, threadId));
     const strategy = body.multitask_strategy ?? "enqueue";
-    const answers = await answersOf(body, thread, (at) => context.pendingQuestions(tx, at));
+    const answers = await answersOf({ body, thread, assistant }, (at) => context.pendingQuestions(tx, at));
     if (strategy === "reject" && thread.isBusy) throw busy();
     const stopped =
       strategy === "interrupt" || strategy === "rollback"
@@ -130,14 +135,22 @@ function refuseUnlessCreated(body: RunCreate): void {
 
 /** A resume is matched with what is pending now, so nothing else may be under way on the thread. */
 async function answersOf(
-  body: RunCreate,
-  thread: Target,
+  { body, thread, assistant }: { body: RunCreate; thread: Target; assistant: Assistant },
   pendingAt: (at: ThreadCheckpoint) => Promise<OpenQuestion[]>,
 ) {
-  const resume = body.command?.resume;
+  const { resume, update, goto } = body.command ?? {};
+  if (resume === null && !update && !goto && (body.input ?? null) === null) {
+    throw new PawlError("invalid_input", "null is no answer by itself: to give it, send {interrupt_id: null}");
+  }
   if (resume === undefined || resume === null) return undefined;
-  if (thread.isBusy) throw busy();
-  const checkpoint_id = body.checkpoint_id ?? body.checkpoint?.checkpoint_id ?? undefined;
+  if (thread.isUnderWay) throw busy();
+  if (thread.graph_id !== null && thread.graph_id !== assistant.graph_id) {
+    throw new PawlError(
+      "invalid_input",
+      `The questions of this thread are the graph's ${thread.graph_id}, not ${assistant.graph_id}'s`,
+    );
+  }
+  const checkpoint_id = checkpointOf(body)?.checkpoint_id;
   return matchAnswers(resume, await pendingAt({ thread_id: thread.thread_id, checkpoint_id }));
 }
 
@@ -149,7 +162,7 @@ async function makeTarget(
 ): Promise<Target | undefined> {
   const metadata = { graph_id: assistant.graph_id, assistant_id: assistant.assistant_id, ...body.metadata };
   const made = await insertThread(tx, principal, { threadId, metadata });
-  if (made) return { ...made, isBusy: false };
+  if (made) return { ...made, graph_id: null, isBusy: false, isUnderWay: false, isTemporary: false };
   await lockThread(tx, threadId);
   return undefined;
 }
@@ -158,14 +171,21 @@ async function readTarget(tx: Queryable, principal: Principal, threadId: string)
   const { rows } = await tx.query<Target>({
     name: "read-thread-for-run",
     text: `
-      select thread_id, config, metadata,
-             exists (select from runs r where r.thread_id = t.thread_id and r.status in ('pending', 'running')) as "isBusy"
+      select thread_id, config, metadata, graph_id,
+             alive.runs > 0 as "isBusy", alive.due > 0 as "isUnderWay", alive.temporary > 0 as "isTemporary"
         from threads t
+       cross join lateral (
+               select count(*) as runs,
+                      count(*) filter (where ready or run_after <= clock_timestamp()) as due,
+                      count(*) filter (where temporary) as temporary
+                 from runs r
+                where r.thread_id = t.thread_id and r.status in ('pending', 'running')) alive
        where thread_id = $1 and tenant = $2`,
     values: [threadId, principal.tenant],
   });
   const [thread] = rows;
   if (!thread) throw new PawlError("thread_not_found", "Thread not found");
+  if (thread.isTemporary) throw new PawlError("thread_busy", "The thread belongs to a stateless run, and goes with it");
   return thread;
 }
 

@@ -59,7 +59,8 @@ export function mergedConfigurable(assistant: Configured, thread: Configured, as
   );
 }
 
-function checkpointOf(body: RunCreate): RunKwargs["checkpoint"] {
+/** The checkpoint to start from: named by itself, by its id, or in the configuration. Throws `invalid_input`. */
+export function checkpointOf(body: RunCreate): RunKwargs["checkpoint"] {
   const { checkpoint_id, checkpoint_ns, checkpoint_map } = { ...body.config?.configurable, ...body.checkpoint } as Json;
   const id = body.checkpoint_id ?? checkpoint_id;
   if (id === undefined || id === null) return undefined;
@@ -67,7 +68,7 @@ function checkpointOf(body: RunCreate): RunKwargs["checkpoint"] {
   return {
     checkpoint_id: id,
     checkpoint_ns: typeof checkpoint_ns === "string" ? checkpoint_ns : "",
-    ...(typeof checkpoint_map === "object" && checkpoint_map !== null && { checkpoint_map: checkpoint_map as Json }),
+    ...(isObject(checkpoint_map) && { checkpoint_map }),
   };
 }
 
@@ -77,6 +78,8 @@ function durabilityOf(checkpointDuring: boolean | null | undefined): RunKwargs["
   return checkpointDuring ? "async" : "exit";
 }
 
+const isObject = (value: unknown): value is Json =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
 const numberOf = (value: unknown): number | undefined => (typeof value === "number" ? value : undefined);
 const stringsOf = (value: unknown): string[] =>
   Array.isArray(value) ? value.filter((v) => typeof v === "string") : [];

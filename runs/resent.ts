@@ -29,7 +29,7 @@ export async function findCreated(
   const { rows } = await tx.query({
     name: "find-created-run",
     text: `
-      select ${runColumns}, tenant, extract(epoch from clock_timestamp() - created_at)::float8 * 1000 as age_ms, idempotency_key = $2 as by_key, run_id = $3 as by_id
+      select ${runColumns}, tenant, request_digest = decode($5, 'hex') as is_equal, extract(epoch from clock_timestamp() - created_at)::float8 * 1000 as age_ms, idempotency_key = $2 as by_key, run_id = $3 as by_id
         from runs
        where (tenant = $1 and idempotency_key = $2)
           or run_id = $3
@@ -48,7 +48,11 @@ export async function findCreated(
   });
   const row = rows.find((candidate) => candidate.by_key || candidate.by_id || mayBeResent(candidate));
   if (!row) return undefined;
-  if (row.tenant !== principal.tenant || (threadId !== undefined && row.thread_id !== threadId)) {
+  if (
+    row.is_equal === false ||
+    row.tenant !== principal.tenant ||
+    (threadId !== undefined && row.thread_id !== threadId)
+  ) {
     throw new PawlError("already_exists", "This run id or idempotency key was used for another request");
   }
   return Run.parse(row);

@@ -17,8 +17,8 @@ export interface OpenQuestion {
 
 export type Answers = NonNullable<RunKwargs["answers"]>;
 
-/** Shape of interrupt ids: an object whose keys all look like this is a map of answers, never an answer itself. */
-const INTERRUPT_ID = /^[0-9a-f]{32}$/;
+/** Shape of interrupt ids: an object with a key that looks like this is a map of answers, never an answer itself. */
+const INTERRUPT_ID = /^[0-9a-f]{32}$/i;
 
 /**
  * Throws `nothing_to_resume` (nothing is pending), `ambiguous_resume` (a bare value, several pending),
@@ -26,7 +26,7 @@ const INTERRUPT_ID = /^[0-9a-f]{32}$/;
  */
 export function matchAnswers(resume: unknown, pending: readonly OpenQuestion[]): Answers {
   const ids = pending.map((question) => question.interrupt_id);
-  const map = answerMap(resume, ids);
+  const map = answerMap(resume);
   if (map) {
     const entries = Object.entries(map);
     if (entries.length === 0)
@@ -55,11 +55,12 @@ function findQuestion(id: string, pending: readonly OpenQuestion[]): OpenQuestio
   );
 }
 
-function answerMap(resume: unknown, ids: readonly string[]): Record<string, unknown> | undefined {
+/** An empty object is an empty map. Also a map: one stale id among other keys, which must not answer another question. */
+function answerMap(resume: unknown): Record<string, unknown> | undefined {
   if (typeof resume !== "object" || resume === null || Array.isArray(resume)) return undefined;
   const keys = Object.keys(resume);
-  const isMap = keys.every((key) => INTERRUPT_ID.test(key)) || keys.some((key) => ids.includes(key));
-  return isMap ? (resume as Record<string, unknown>) : undefined;
+  if (keys.length > 0 && !keys.some((key) => INTERRUPT_ID.test(key))) return undefined;
+  return Object.fromEntries(Object.entries(resume).map(([key, value]) => [key.toLowerCase(), value]));
 }
 
 function answer({ interrupt_id, task_interrupt_id, ordinal }: OpenQuestion, value: unknown): Answers[number] {

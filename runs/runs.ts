@@ -2,6 +2,7 @@
 import type pg from "pg";
 import { pendingQuestions } from "../checkpoints/questions.ts";
 import { Saver } from "../checkpoints/saver.ts";
+import { untilReachable } from "../db/connection-error.ts";
 import { transaction } from "../db/pool.ts";
 import type { Signals } from "../db/signals.ts";
 import { RunId, uuidv7 } from "../lib/ids.ts";
@@ -14,6 +15,7 @@ import { deleteRun } from "./delete.ts";
 import type { RunEvent, RunOutcome, RunRef, Runs } from "./index.ts";
 import type { Principal } from "../lib/principal.ts";
 import { lockThread, settleThread } from "./queue.ts";
+import { deleteThread } from "./threads/delete.ts";
 import { findRun, getRun, listRuns, readValues } from "./read.ts";
 
 export interface RunsOptions {
@@ -94,7 +96,8 @@ export function createRuns({ pool, hub, signals, onWork }: RunsOptions): Runs {
       const stopped = await transaction(pool, async (tx) => {
         await lockThread(tx, threadId);
         const cancelled = await cancelRuns(tx, { threadId, runId: run.run_id, action });
-        await settleThread(tx, threadId);
+        if (cancelled.endedTemporary) await deleteThread(tx, principal, threadId);
+        else await settleThread(tx, threadId);
         return cancelled;
       });
       announceStopped(stopped);
@@ -115,7 +118,9 @@ export function createRuns({ pool, hub, signals, onWork }: RunsOptions): Runs {
     async join(principal, ref, signal) {
       const place = freshPlace(principal, ref) ?? (await findRun(pool, principal, ref));
       const outcome = await outcomeOf(ref.runId, signal);
-      return outcome.values === null ? { ...outcome, values: await readValues(pool, place.thread_id) } : outcome;
+      return outcome.values === null
+        ? { ...outcome, values: await untilReachable(() => readValues(pool, place.thread_id), signal) }
+        : outcome;
     },
   };
   return runs;

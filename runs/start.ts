@@ -2,9 +2,11 @@
 import type { CheckpointMetadata } from "@langchain/langgraph-checkpoint";
 import type { FencedSaver } from "../checkpoints/fenced-saver.ts";
 import { pendingQuestions } from "../checkpoints/questions.ts";
+import { PawlError } from "../lib/errors.ts";
 import type { ClaimedRun } from "./claim.ts";
 import type { AnyGraph } from "./index.ts";
 import { inputOf } from "./input.ts";
+import { openAnswers } from "./resume.ts";
 import type { RunKwargs } from "./run.ts";
 
 export interface Start {
@@ -27,6 +29,13 @@ export async function startOf(options: StartOptions): Promise<Start> {
   const pending = kwargs.answers
     ? await pendingQuestions(saver, { thread_id, ...(checkpoint && { checkpoint_id: checkpoint.checkpoint_id }) })
     : [];
+  // On a later attempt an answer may be recorded already; on the first one it is too late for what is not open.
+  if (run.attempt === 1 && openAnswers(kwargs.answers ?? [], pending).length < (kwargs.answers ?? []).length) {
+    throw new PawlError(
+      "unknown_interrupt",
+      "The question was answered or superseded before this answer could be given",
+    );
+  }
   const input = inputOf(kwargs, { hasBegun, pending });
   if (!checkpoint) return { input };
   return { input, checkpoint: kwargs.answers ? checkpoint : await unused(options, checkpoint) };

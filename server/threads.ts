@@ -87,7 +87,7 @@ export function threadRoutes(threads: Threads): Hono<ServerEnv> {
   });
 
   app.get("/threads/:thread_id/state/:checkpoint_id", async (c) => {
-    const checkpoint = { checkpoint_id: c.req.param("checkpoint_id") };
+    const checkpoint = { checkpoint_id: parseParam(z.string().min(1), c, "checkpoint_id") };
     const query = { threadId: threadOf(c), checkpoint, ...parseQuery(StateQuery, c) };
     return c.json(await threads.state(principalOf(c), query));
   });

@@ -2,6 +2,7 @@
  * Follows a run until it has ended: live from the hub when it executes here, else from the log whenever a signal says
  * that there is more. Both paths go by `seq`, so nothing is missed or told twice when the run moves between workers.
  */
+import { untilReachable } from "../../db/connection-error.ts";
 import type { Queryable } from "../../db/pool.ts";
 import type { Signals } from "../../db/signals.ts";
 import type { RunOutcome } from "../index.ts";
@@ -63,7 +64,8 @@ export async function* follow(context: FollowContext, options: FollowOptions): A
       live = [];
       if (stale) {
         stale = false;
-        const page = await readLog(db, runId, last);
+        const after = last;
+        const page = await untilReachable(() => readLog(db, runId, after), signal);
         for (const event of page.events) {
           if (event.seq <= last) continue;
           last = event.seq;
@@ -91,6 +93,8 @@ export async function* follow(context: FollowContext, options: FollowOptions): A
       if (live.length > 0 || stale) continue;
       if ((await alarm.wait(BACKSTOP_MS)) && !hub.isLive(runId)) stale = true;
     }
+  } catch (error) {
+    if (!signal.aborted) throw error;
   } finally {
     signal.removeEventListener("abort", onAbort);
     unsubscribe();

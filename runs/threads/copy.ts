@@ -41,7 +41,8 @@ export async function copyThread(
     await copyThreadCheckpoints(tx, sourceId, copyId);
     return source.status === "idle" || source.status === "interrupted";
   });
-  if (!isRowCurrent) await refreshCopy({ pool, graphs }, principal, copyId);
+  // The copy is there: where its row cannot be brought up to date it says what the original's said.
+  if (!isRowCurrent) await refreshCopy({ pool, graphs }, principal, copyId).catch(() => undefined);
   return getThread(pool, principal, copyId);
 }
 

@@ -16,12 +16,12 @@ import { getThread } from "./get.ts";
 import { configAt } from "./graph.ts";
 import { refreshThread } from "./refresh.ts";
 import { Json, Thread, threadColumns } from "./thread.ts";
-import { refusedUpdate } from "./update-state.ts";
+import { NodeName, refusedUpdate } from "./update-state.ts";
 
 const Update = z.object({
   values: z.unknown().optional(),
   command: RunCommand.nullish(),
-  as_node: z.string(),
+  as_node: NodeName,
 });
 
 /** Unknown keys are ignored. */

@@ -1,10 +1,11 @@
 /** Reads what a thread's checkpoints hold, as its graph understands them. */
 import type { StateSnapshot } from "@langchain/langgraph";
-import type pg from "pg";
+import { DatabaseError, type Pool } from "pg";
 import { z } from "zod";
 import { type PendingQuestion, pendingQuestions } from "../../checkpoints/questions.ts";
 import { Saver } from "../../checkpoints/saver.ts";
-import { PawlError } from "../../lib/errors.ts";
+import { isConnectionError } from "../../db/connection-error.ts";
+import { asError, isPawlError, PawlError } from "../../lib/errors.ts";
 import type { ThreadId } from "../../lib/ids.ts";
 import type { Principal } from "../../lib/principal.ts";
 import { CheckpointRef, type Graphs } from "../index.ts";
@@ -31,9 +32,9 @@ const emptyState: ThreadState = {
   interrupts: [],
 };
 
-/** Throws `thread_not_found`, `checkpoint_not_found`, `graph_not_found`. */
+/** Throws `thread_not_found`, `checkpoint_not_found`, `graph_not_found`, `graph_invalid` (the graph cannot read this state). */
 export async function getState(
-  { pool, graphs }: { pool: pg.Pool; graphs: Graphs },
+  { pool, graphs }: { pool: Pool; graphs: Graphs },
   principal: Principal,
   { threadId, checkpoint, subgraphs = false }: StateQuery,
 ): Promise<ThreadState> {
@@ -42,7 +43,9 @@ export async function getState(
   const graph = await graphAt(known.graph, checkpoint?.checkpoint_ns);
   const saver = new Saver(pool);
   const config = configAt({ threadId, checkpoint, configurable: known.configurable }, saver);
-  const snapshot = await graph.getState(config, { subgraphs });
+  const snapshot = await graph.getState(config, { subgraphs }).catch((thrown: unknown) => {
+    throw unreadable(thrown);
+  });
   if (snapshot.createdAt === undefined) {
     if (!checkpoint?.checkpoint_id) return emptyState;
     const facts = { checkpoint_id: checkpoint.checkpoint_id };
@@ -69,7 +72,7 @@ export type HistoryQuery = z.infer<typeof HistoryQuery>;
 
 /** Newest first; empty before a graph has run on the thread. Throws `thread_not_found`, `graph_not_found`. */
 export async function getHistory(
-  { pool, graphs }: { pool: pg.Pool; graphs: Graphs },
+  { pool, graphs }: { pool: Pool; graphs: Graphs },
   principal: Principal,
   { threadId, limit, before, metadata, checkpoint }: HistoryQuery & { threadId: ThreadId },
 ): Promise<ThreadState[]> {
@@ -89,6 +92,15 @@ export async function getHistory(
     states.push(threadState(snapshot, await questionsAt(saver, threadId, snapshot)));
   }
   return states;
+}
+
+/** What only the graph can have thrown, for example because its parallel nodes wrote what cannot be merged. */
+function unreadable(thrown: unknown): unknown {
+  const error = asError(thrown);
+  if (isPawlError(error) || isConnectionError(error) || error instanceof DatabaseError) return error;
+  return new PawlError("graph_invalid", `The graph cannot read the state of this thread: ${error.message}`, {
+    cause: error,
+  });
 }
 
 /** The questions that are open at the snapshot's checkpoint; most have none, and then nothing is read. */

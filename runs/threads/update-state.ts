@@ -18,12 +18,15 @@ import { threadNotFound } from "./get.ts";
 import { configAt, graphAt, graphOfThread } from "./graph.ts";
 import { refreshThread } from "./refresh.ts";
 
+/** The library looks nodes up in a plain object: the names of what every object has must not reach it. */
+export const NodeName = z.string().refine((name) => !(name in Object.prototype), "is no node");
+
 /** Unknown keys are ignored. */
 export const StateUpdate = z.object({
   /** `null` has a meaning of its own: together with `as_node` it reaches the library as it is. */
   values: z.union([z.record(z.string(), z.unknown()), z.array(z.unknown())]).nullish(),
   /** A node, or `__copy__` (fork), `__end__` (drop what is pending), `__input__`. */
-  as_node: z.string().nullish(),
+  as_node: NodeName.nullish(),
   checkpoint: CheckpointRef.nullish(),
   checkpoint_id: z.string().nullish(),
 });
