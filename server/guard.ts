@@ -88,6 +88,6 @@ function isAllowedOrigin(options: GuardOptions, origin: string, host: string): b
   // `null` is the origin of sandboxed frames and of files: anybody's.
   const url = URL.parse(origin);
   if (!url || (url.protocol !== "http:" && url.protocol !== "https:")) return false;
-  // Where every Host is served, a page of any name that leads here would be "the same origin".
-  return loopback.has(url.hostname) || (!options.anyHost && url.host === host);
+  // Where every Host is served, any name may lead here: a page counts as our own by a name that is known to be ours.
+  return loopback.has(url.hostname) || (url.host === host && isAllowedHost({ ...options, anyHost: false }, host));
 }

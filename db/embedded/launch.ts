@@ -8,6 +8,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Client } from "pg";
 import { asError, isPawlError, PawlError } from "../../lib/errors.ts";
 import type { Log } from "../../lib/log.ts";
+import { isConnectionError } from "../connection-error.ts";
 import type { ConnectTo } from "../pool.ts";
 import { chooseAccount } from "./account.ts";
 import { findBinaries, installedPackage } from "./binaries.ts";
@@ -73,7 +74,8 @@ async function startOwned(options: ServerOptions): Promise<Owned> {
         return { connection, server, owner: await takePossession(connection), log };
       } catch (error) {
         await server.stop();
-        throw error;
+        // Another process starting now may have taken ours for an orphan and stopped it: then that one is found next.
+        if (!isConnectionError(error) || Date.now() > deadline) throw error;
       }
     }
     await server.ended;

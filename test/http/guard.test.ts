@@ -50,9 +50,12 @@ test("a Host of the configuration is served, with its port if it names one", asy
 });
 
 test("with --insecure any Host is served, and pages of other origins stay out", async () => {
-  const app = appWith({ bindHost: "0.0.0.0", anyHost: true });
+  const app = appWith({ bindHost: "0.0.0.0", anyHost: true, allowedHosts: ["box.lan"] });
   expect((await post({ host: "box.lan:2024" }, app)).status).toBe(200);
+  expect((await post({ host: "other.lan:2024" }, app)).status).toBe(200);
   expect((await post({ host: "box.lan:2024", origin: "http://box.lan:2024" }, app)).status).toBe(200);
+  // A name that somebody has led here, and a page under that name.
+  expect((await post({ host: "evil.example:2024", origin: "http://evil.example:2024" }, app)).status).toBe(403);
   expect((await post({ host: "box.lan:2024", origin: "https://evil.example" }, app)).status).toBe(403);
 });
 

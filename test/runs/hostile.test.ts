@@ -12,7 +12,7 @@ const never = new AbortController().signal;
 
 const asking = (...questions: string[]) =>
   new StateGraph(Log)
-    .addNode("ask", () => ({ log: questions.map((question) => String(interrupt(question))) }))
+    .addNode("ask", () => ({ log: questions.map((asked) => String(interrupt(asked))) }))
     .addEdge("__start__", "ask")
     .compile();
 
