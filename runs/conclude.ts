@@ -66,6 +66,7 @@ async function endingOf(
   if (attempt.result === "failed" && error?.error === INTERNAL)
     log.error({ error: attempt.error }, "run failed inside");
   if (error) await events.push("error", error);
+  void events.flush(); // while the state is read; it is waited for before the end is written, and never throws
   const isRolledBack = cause?.kind === "cancelled" && cause.action === "rollback";
   if (isRolledBack) await undoCheckpoints(pool, run);
   const state = graph instanceof Error ? undefined : await settledState({ pool, run, graph });
