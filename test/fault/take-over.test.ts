@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeEach, expect, test } from "vitest";
@@ -20,6 +20,7 @@ const never = new AbortController().signal;
 let folder = "";
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "pawl-fault-"));
+  return () => rm(folder, { recursive: true, force: true });
 });
 
 const childOptions = (host: RunsHost, leaseSeconds: number): ChildOptions => ({
