@@ -11,14 +11,17 @@ import { asError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import type { ConnectTo } from "./pool.ts";
 
-/** `work`: a run may be claimed · `control`: a run (payload) is to be cancelled · `events`: a run (payload) has news. */
+/**
+ * `work`: a run may be claimed by another process; the sender looks for itself · `control`: a run (payload) is to be
+ * cancelled · `events`: a run (payload) has news.
+ */
 export type Channel = "work" | "control" | "events";
 const channels: readonly Channel[] = ["work", "control", "events"];
 
 type Listener = (payload: string) => void;
 
 export interface Signals {
-  /** Sends to every process, this one included, soon. */
+  /** Sends to every process, soon; to this one too, but for `work`. */
   send(channel: Channel, payload: string): void;
   /** Calls `listener` for each payload on `channel`, and with "" when signals may have been missed. Returns the way out. */
   on(channel: Channel, listener: Listener): () => void;
@@ -49,11 +52,15 @@ export async function openSignals(connection: ConnectTo, log: Log): Promise<Sign
       client = undefined;
       if (!closing.signal.aborted) void reconnect();
     });
-    fresh.on("notification", ({ channel, payload = "" }) => {
+    let ownPid: number | undefined;
+    fresh.on("notification", ({ channel, payload = "", processId }) => {
       const name = channel.replace(/^pawl_/, "") as Channel;
+      if (name === "work" && processId === ownPid) return;
       for (const listener of listeners[name] ?? []) listener(payload);
     });
     await fresh.connect();
+    const { rows } = await fresh.query<{ pid: number }>("select pg_backend_pid() as pid");
+    ownPid = rows[0]?.pid;
     await fresh.query(channels.map((name) => `listen pawl_${name}`).join(";"));
     if (closing.signal.aborted) return fresh.end();
     client = fresh;
