@@ -38,6 +38,8 @@ export async function concludeRun(
     const ending = await endingOf({ ...conclusion, attempt }, cause);
     if (!ending) return undefined;
     await events.flush();
+    // A flush that failed has left a gap in the log: a run that ended now would never tell those events.
+    if (stopCauseOf(conclusion.signal)?.kind === "lost") return undefined;
     try {
       return { ending, ...(await finishRun(pool, run, ending)) };
     } catch (thrown) {

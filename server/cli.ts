@@ -1,6 +1,8 @@
 #!/usr/bin/env node
 /** `pawl serve | worker | migrate`: arguments in, a running process out, and its orderly end. */
 import { parseArgs } from "node:util";
+import { DatabaseError } from "pg";
+import { isConnectionError } from "../db/connection-error.ts";
 import { addToEnvironment, config } from "../lib/config.ts";
 import { asError, isPawlError, PawlError } from "../lib/errors.ts";
 import { createLog, type Log } from "../lib/log.ts";
@@ -40,8 +42,9 @@ interface Running {
 
 await main().catch((thrown: unknown) => {
   const error = asError(thrown);
-  // Our own errors say what to do; anything else is a bug, and its stack helps.
-  process.stderr.write(`${isPawlError(error) ? `pawl: ${error.message}` : error.stack}\n`);
+  // Our own errors say what to do, and the database's what it refused; anything else is a bug, and its stack helps.
+  const isSaid = isPawlError(error) || error instanceof DatabaseError || isConnectionError(error);
+  process.stderr.write(`${isSaid ? `pawl: ${error.message}` : error.stack}\n`);
   process.exit(1);
 });
 

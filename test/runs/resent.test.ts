@@ -3,7 +3,9 @@ import { expect, test } from "vitest";
 import { isPawlError } from "../../lib/errors.ts";
 import { RunId, uuidv7 } from "../../lib/ids.ts";
 import { localPrincipal } from "../../lib/principal.ts";
+import { Hub } from "../../runs/events/hub.ts";
 import { expire } from "../../runs/retention.ts";
+import { createRuns } from "../../runs/runs.ts";
 import { oneNode, runsHost } from "../support/runs.ts";
 
 const graph = oneNode(async () => ({ log: ["done"] }));
@@ -75,4 +77,19 @@ test("a client's own run id creates one run, and cannot be used for another thre
   expect((await host.create(threadId, { run_id })).run_id).toBe(run_id);
   const other = await host.thread();
   await expect(host.create(other, { run_id })).rejects.toSatisfy((e) => isPawlError(e, "already_exists"));
+});
+
+test("a claim that passed over a run, because its row was locked while the answer was noted, is made up for", async () => {
+  await using host = await runsHost({ graph });
+  const threadId = await host.thread();
+  const signals = { send() {}, on: () => () => {}, close: async () => {} };
+  let looks = 0;
+  const runs = createRuns({ pool: host.db.pool, hub: new Hub(), signals, onWork: () => (looks += 1) });
+  const run = await runs.create(localPrincipal, body, { threadId });
+  expect(looks).toBe(1);
+  await runs.answered(run.run_id, true); // the run is still there to be claimed
+  expect(looks).toBe(2);
+  await host.db.pool.query("update runs set status = 'success', ready = false, ended_at = now()");
+  await runs.answered(run.run_id, true);
+  expect(looks).toBe(2);
 });
