@@ -12,9 +12,9 @@ export function parse<S extends z.ZodType>(schema: S, value: unknown): z.output<
   throw new PawlError("invalid_input", `The request is not valid: ${inWords(issues)}`, { facts: { issues } });
 }
 
-/** The parameter of the path with this name, which an error names too. */
+/** The parameter of the path with this name, which an error names too. As it came: an id is not cleaned into another. */
 export function parseParam<S extends z.ZodType>(schema: S, c: Context, name: string): z.output<S> {
-  return parse(z.object({ [name]: schema }), cleanJson({ [name]: c.req.param(name) }))[name] as z.output<S>;
+  return parse(z.object({ [name]: schema }), { [name]: c.req.param(name) })[name] as z.output<S>;
 }
 
 /** The JSON body as `schema` reads it; a body that is absent reads as `{}`. */

@@ -28,6 +28,12 @@ const Prune = z.object({
   strategy: z.enum(["delete", "keep_latest"]).default("delete"),
 });
 
+/** Any text that Postgres can hold: checkpoints may come from other savers. */
+const CheckpointId = z
+  .string()
+  .min(1)
+  .refine((id) => !id.includes("\0"), "is no id");
+
 export function threadRoutes(threads: Threads): Hono<ServerEnv> {
   const app = new Hono<ServerEnv>();
 
@@ -87,7 +93,7 @@ export function threadRoutes(threads: Threads): Hono<ServerEnv> {
   });
 
   app.get("/threads/:thread_id/state/:checkpoint_id", async (c) => {
-    const checkpoint = { checkpoint_id: parseParam(z.string().min(1), c, "checkpoint_id") };
+    const checkpoint = { checkpoint_id: parseParam(CheckpointId, c, "checkpoint_id") };
     const query = { threadId: threadOf(c), checkpoint, ...parseQuery(StateQuery, c) };
     return c.json(await threads.state(principalOf(c), query));
   });

@@ -186,3 +186,21 @@ test("the server is ready with the built-in model, and answers a check of its da
   expect(await (await fetch(`${server.url}/ok?check_db=1`)).json()).toEqual({ ok: true });
   expect(await (await fetch(`${server.url}/ready`)).json()).toMatchObject({ ready: true });
 });
+
+test("an id in a path that is none is refused by its name, U+0000 included", async () => {
+  await using server = await testServer({ graphs });
+  const { client, url } = server;
+  const { thread_id } = await client.threads.create();
+  await client.runs.wait(thread_id, "counting", { input: {} });
+  const [run] = await client.runs.list(thread_id);
+  const paths = [
+    [`/runs/${run!.run_id}%00/stream`, "run_id"],
+    [`/threads/${thread_id}%00/state`, "thread_id"],
+    [`/threads/${thread_id}/state/%00`, "checkpoint_id"],
+  ] as const;
+  for (const [path, name] of paths) {
+    const response = await fetch(url + path);
+    expect(response.status, path).toBe(422);
+    expect(await response.json()).toMatchObject({ code: "invalid_input", issues: [{ path: [name] }] });
+  }
+});
