@@ -4,7 +4,8 @@
  * Values come back as `pg` parses them: `int8` (bigint columns, `count(*)`) is a **string**, since it need not fit a
  * number; timestamps are `Date`, `json` and `jsonb` are parsed.
  */
-import { Pool, type ClientBase, type PoolClient } from "pg";
+import type { Writable } from "node:stream";
+import { Pool, type ClientBase, type PoolClient, type QueryConfig, type QueryResult, type QueryResultRow } from "pg";
 import { asError, PawlError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 
@@ -44,6 +45,7 @@ export function createPool({ name, log, ...options }: PoolOptions): Pool {
     statement_timeout: STATEMENT_TIMEOUT_MS,
     idle_in_transaction_session_timeout: STATEMENT_TIMEOUT_MS,
     keepAlive: true,
+    pipeline: true, // a statement does not wait for the answer to the one before, see `together`
   });
   // The pool listens to its clients only while they are idle: a client that is lost while in use would emit an
   // `error` nobody handles and end the process. The listener below hears both, so the pool's own has nothing to add.
@@ -52,19 +54,58 @@ export function createPool({ name, log, ...options }: PoolOptions): Pool {
   return pool;
 }
 
+/** Between begin and commit. */
+export interface Transaction extends Queryable {
+  /** The last statement of a transaction: the commit travels with it. */
+  commitWith<R extends QueryResultRow>(statement: QueryConfig): Promise<QueryResult<R>>;
+}
+
 /** Runs `work` between begin and commit on one connection; rolls back when it throws. */
-export async function transaction<T>(pool: Pool, work: (tx: Queryable) => Promise<T>): Promise<T> {
+export function transaction<T>(pool: Pool, work: (tx: Transaction) => Promise<T>): Promise<T> {
+  return openedTransaction(pool, () => Promise.resolve(), work);
+}
+
+/**
+ * The same, where `opening` travels with the begin: one round trip for all of its statements, if it does not await one
+ * before it sends the next. It reads and locks only, since it does not know yet that it is in a transaction.
+ */
+export async function openedTransaction<T, O>(
+  pool: Pool,
+  opening: (tx: Queryable) => Promise<O>,
+  work: (tx: Transaction, opened: O) => Promise<T>,
+): Promise<T> {
   const client = await pool.connect();
+  let isOver = false;
+  const tx: Transaction = {
+    query: client.query.bind(client),
+    commitWith<R extends QueryResultRow>(statement: QueryConfig) {
+      isOver = true;
+      return together(client, () => Promise.all([client.query<R>(statement), client.query("commit")])).then(
+        ([result]) => result,
+      );
+    },
+  };
   try {
-    await client.query("begin");
-    const result = await work(client);
-    await client.query("commit");
+    const [, opened] = await together(client, () => Promise.all([client.query("begin"), opening(client)]));
+    const result = await work(tx, opened);
+    if (!isOver) await client.query("commit");
     client.release();
     return result;
   } catch (error) {
     const broken = await client.query("rollback").then(() => undefined, asError);
     client.release(broken); // a client that cannot roll back is destroyed, not reused
     throw error;
+  }
+}
+
+/** Sends what `send` queries in one packet: waking the other side is what a short statement costs. */
+function together<T>(client: PoolClient, send: () => T): T {
+  const { stream } = (client as unknown as { connection: { stream: Writable } }).connection;
+  stream.cork();
+  try {
+    return send();
+  } finally {
+    stream.uncork();
   }
 }
 

@@ -69,6 +69,7 @@ export async function attemptRun(context: AttemptContext, handle: RunHandle): Pr
     return promoted;
   } catch (thrown) {
     log.warn({ error: asError(thrown) }, "run left to the queue");
+    await events.flush(); // what was to be written with the end
     return false;
   } finally {
     hub.release(run.run_id);

@@ -31,13 +31,12 @@ export interface Conclusion {
 export async function concludeRun(
   conclusion: Conclusion,
 ): Promise<{ readonly ending: Ending; readonly promoted: boolean } | undefined> {
-  const { pool, run, events, log } = conclusion;
+  const { pool, run, log } = conclusion;
   let { attempt } = conclusion;
   let cause = stopCauseOf(conclusion.signal);
   for (;;) {
     const ending = await endingOf({ ...conclusion, attempt }, cause);
     if (!ending) return undefined;
-    await events.flush();
     // A flush that failed has left a gap in the log: a run that ended now would never tell those events.
     if (stopCauseOf(conclusion.signal)?.kind === "lost") return undefined;
     try {
@@ -68,18 +67,17 @@ async function endingOf(
   if (attempt.result === "failed" && error?.error === INTERNAL)
     log.error({ error: attempt.error }, "run failed inside");
   if (error) await events.push("error", error);
-  void events.flush(); // while the state is read; it is waited for before the end is written, and never throws
   const isRolledBack = cause?.kind === "cancelled" && cause.action === "rollback";
   if (isRolledBack) await undoCheckpoints(pool, run);
   const state = graph instanceof Error ? undefined : await settledState({ pool, run, graph });
   const ending = { status: cause ? "interrupted" : error ? "error" : "success", isRolledBack } as const;
   if (!(state instanceof Error)) {
-    return { ...ending, ...(error && { error }), ...(state && { thread: state }), lastSeq: events.lastSeq() };
+    return { ...ending, ...(error && { error }), ...(state && { thread: state }), log: await events.lastRow() };
   }
-  if (cause || error) return { ...ending, ...(error && { error }), lastSeq: events.lastSeq() };
+  if (cause || error) return { ...ending, ...(error && { error }), log: await events.lastRow() };
   const unreadable = runErrorOf(state);
   await events.push("error", unreadable);
-  return { status: "error", error: unreadable, isRolledBack, lastSeq: events.lastSeq() };
+  return { status: "error", error: unreadable, isRolledBack, log: await events.lastRow() };
 }
 
 /** A state that the graph itself cannot read is an end, too: trying again would fail again, for ever. */
@@ -94,9 +92,9 @@ async function settledState({ pool, run, graph }: Pick<Conclusion, "pool" | "run
 }
 
 /** The end of a run whose result Postgres refuses: trying again would fail again. */
-function unstorable({ isRolledBack, lastSeq }: Ending): Ending {
+function unstorable({ isRolledBack, log }: Ending): Ending {
   const error = { error: INTERNAL, message: "The state of the thread could not be stored" };
-  return { status: "error", error, isRolledBack, lastSeq };
+  return { status: "error", error, isRolledBack, log };
 }
 
 /** Errors that say nothing about the run: its worker lost the lease, or the database was out of reach. */

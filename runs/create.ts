@@ -4,7 +4,7 @@
  */
 import { DatabaseError, type Pool } from "pg";
 import type { ThreadCheckpoint } from "../checkpoints/read-waiting.ts";
-import { type Queryable, transaction } from "../db/pool.ts";
+import { openedTransaction, type Queryable, type Transaction } from "../db/pool.ts";
 import { PawlError } from "../lib/errors.ts";
 import { ThreadId, uuidv7 } from "../lib/ids.ts";
 import type { Principal } from "../lib/principal.ts";
@@ -74,15 +74,22 @@ function isTaken(error: unknown): boolean {
 
 async function createOnce(context: CreateContext, request: Request, assistant: Assistant): Promise<Created> {
   const { principal, body, options, newRunId } = request;
-  return transaction(context.pool, async (tx) => {
-    const threadId = options.threadId ?? ThreadId.parse(uuidv7());
-    const isLocked = options.threadId !== undefined && (await lockThread(tx, threadId));
-    const earlier = await findCreated(tx, request, context.mayBeResent);
+  const threadId = options.threadId ?? ThreadId.parse(uuidv7());
+  const opening = (tx: Queryable) =>
+    Promise.all([
+      options.threadId !== undefined && lockThread(tx, threadId),
+      findCreated(tx, request, context.mayBeResent),
+      options.threadId === undefined ? undefined : readTarget(tx, principal, threadId),
+    ]);
+  return openedTransaction(context.pool, opening, async (tx, [isLocked, earlier, known]) => {
     if (earlier) return { run: earlier, ended: [], told: [] };
     if (options.threadId !== undefined && !isLocked) refuseUnlessCreated(body);
-    const thread =
-      (!isLocked && (await makeTarget(tx, threadId, { principal, body, assistant }))) ||
-      (await readTarget(tx, principal, threadId));
+    const thread = usable(
+      isLocked
+        ? known
+        : ((await makeTarget(tx, threadId, { principal, body, assistant })) ??
+            (await readTarget(tx, principal, threadId))),
+    );
     const strategy = body.multitask_strategy ?? "enqueue";
     const answers = await answersOf({ body, thread, assistant }, (at) => context.pendingQuestions(tx, at));
     if (strategy === "reject" && thread.isBusy) throw busy();
@@ -167,7 +174,8 @@ async function makeTarget(
   return undefined;
 }
 
-async function readTarget(tx: Queryable, principal: Principal, threadId: string): Promise<Target> {
+/** Undefined for a thread that there is not, or of another tenant. */
+async function readTarget(tx: Queryable, principal: Principal, threadId: string): Promise<Target | undefined> {
   const { rows } = await tx.query<Target>({
     name: "read-thread-for-run",
     text: `
@@ -183,7 +191,10 @@ async function readTarget(tx: Queryable, principal: Principal, threadId: string)
        where thread_id = $1 and tenant = $2`,
     values: [threadId, principal.tenant],
   });
-  const [thread] = rows;
+  return rows[0];
+}
+
+function usable(thread: Target | undefined): Target {
   if (!thread) throw new PawlError("thread_not_found", "Thread not found");
   if (thread.isTemporary) throw new PawlError("thread_busy", "The thread belongs to a stateless run, and goes with it");
   return thread;
@@ -208,9 +219,9 @@ interface NewRun {
   readonly thread_config: Record<string, unknown> | null;
 }
 
-/** Inserts the run and sets its thread, whose row is locked, busy. */
-async function insertRun(tx: Queryable, run: NewRun): Promise<Run> {
-  const { rows } = await tx.query({
+/** Inserts the run, sets its thread, whose row is locked, busy, and commits. */
+async function insertRun(tx: Transaction, run: NewRun): Promise<Run> {
+  const { rows } = await tx.commitWith({
     name: "insert-run",
     text: `
       with due as (select clock_timestamp() + make_interval(secs => $14) as run_after),

@@ -3,15 +3,16 @@
  * head, in ONE transaction. Only then may streams close and waiters return, so nobody sees a run that is over on a
  * thread that is not up to date.
  */
-import type pg from "pg";
+import type { Pool, QueryConfig } from "pg";
 import { deleteRunCheckpoints, deleteThreadCheckpoints } from "../checkpoints/thread-data.ts";
 import { leaseLost } from "../db/fence.ts";
 import { enqueue } from "../db/outbox.ts";
-import { type Queryable, transaction } from "../db/pool.ts";
+import { openedTransaction, type Queryable, transaction } from "../db/pool.ts";
 import { PawlError } from "../lib/errors.ts";
 import { cleanJson } from "../lib/text.ts";
 import type { ClaimedRun } from "./claim.ts";
-import { lockThread, promoteNext } from "./queue.ts";
+import type { LogRow } from "./events/writer.ts";
+import { lockThread } from "./queue.ts";
 import type { CancelAction, RunError, RunStatus } from "./run.ts";
 import { threadDeleted } from "./threads/delete.ts";
 import type { ThreadProjection } from "./threads/projection.ts";
@@ -23,55 +24,61 @@ export interface Ending {
   readonly isRolledBack: boolean;
   /** What the thread looks like now; absent when that could not be read, and the thread keeps what it had. */
   readonly thread?: ThreadProjection;
-  /** Number of the log row that ends the run. */
-  readonly lastSeq: string;
+  /** The row that ends the run's log, with the events that are not in it yet. */
+  readonly log: LogRow;
 }
 
 /**
  * Throws `lease_lost` when another worker has the run, `run_cancelled` (with `action`) when it was cancelled and the
  * ending does not say so. Returns whether another run of the thread may be claimed.
  */
-export async function finishRun(pool: pg.Pool, run: ClaimedRun, ending: Ending): Promise<{ promoted: boolean }> {
-  return transaction(pool, async (tx) => {
-    await lockThread(tx, run.thread_id);
-    const { rowCount } = await endRun(tx, run, ending);
-    if (rowCount !== 1) throw (await lateCancel(tx, run)) ?? leaseLost(run);
-    if (ending.status === "interrupted" || run.temporary) await fenceOff(tx, run);
-    if (run.temporary) {
-      await deleteThreadCheckpoints(tx, run.thread_id);
-      await enqueue(tx, threadDeleted(run.tenant, run.thread_id));
-      await tx.query({
-        name: "delete-temporary-thread",
-        text: "delete from threads where thread_id = $1",
-        values: [run.thread_id],
-      });
-      return { promoted: false };
-    }
-    if (ending.isRolledBack) {
-      await tx.query({
-        name: "delete-rolled-back-run",
-        text: "delete from runs where run_id = $1",
-        values: [run.run_id],
-      });
-    }
-    await updateThread(tx, run.thread_id, ending);
-    return { promoted: await promoteNext(tx, run.thread_id) };
-  });
+export async function finishRun(pool: Pool, run: ClaimedRun, ending: Ending): Promise<{ promoted: boolean }> {
+  return openedTransaction(
+    pool,
+    (tx) => lockThread(tx, run.thread_id),
+    async (tx) => {
+      const isAll = !run.temporary && !ending.isRolledBack;
+      const statement = finishStatement(run, ending);
+      const { rows } = await (isAll ? tx.commitWith<Finished>(statement) : tx.query<Finished>(statement));
+      const { ended = false, promoted = false, cancel_action = null } = rows[0] ?? {};
+      if (!ended) throw cancel_action ? cancelled(cancel_action) : leaseLost(run);
+      if (run.temporary) await deleteTemporaryThread(tx, run);
+      else if (ending.isRolledBack) {
+        await tx.query({
+          name: "delete-rolled-back-run",
+          text: "delete from runs where run_id = $1",
+          values: [run.run_id],
+        });
+      }
+      return { promoted };
+    },
+  );
 }
 
-/** A cancel that was accepted after the run was through, but before this: who asked was told that it would stop. */
-async function lateCancel(tx: Queryable, run: ClaimedRun): Promise<PawlError | undefined> {
-  const { rows } = await tx.query<{ cancel_action: CancelAction | null }>({
-    name: "late-cancel",
-    text: "select cancel_action from runs where run_id = $1 and epoch = $2 and status = 'running'",
-    values: [run.run_id, run.epoch],
+interface Finished {
+  readonly ended: boolean;
+  readonly promoted: boolean;
+  /** Of a run that has not ended: a cancel that was accepted after the run was through, but before this. */
+  readonly cancel_action: CancelAction | null;
+}
+
+/** Who asked was told that the run would stop. */
+function cancelled(action: CancelAction): PawlError {
+  return new PawlError("run_cancelled", "The run was cancelled", { facts: { action } });
+}
+
+async function deleteTemporaryThread(tx: Queryable, { tenant, thread_id }: ClaimedRun): Promise<void> {
+  await deleteThreadCheckpoints(tx, thread_id);
+  await enqueue(tx, threadDeleted(tenant, thread_id));
+  await tx.query({
+    name: "delete-temporary-thread",
+    text: "delete from threads where thread_id = $1",
+    values: [thread_id],
   });
-  const action = rows[0]?.cancel_action;
-  return action ? new PawlError("run_cancelled", "The run was cancelled", { facts: { action } }) : undefined;
 }
 
 /** Deletes what a run that is being rolled back has stored. Fenced and idempotent; before the thread is read and the run finished. */
-export async function undoCheckpoints(pool: pg.Pool, run: ClaimedRun): Promise<void> {
+export async function undoCheckpoints(pool: Pool, run: ClaimedRun): Promise<void> {
   await transaction(pool, async (tx) => {
     const { rowCount } = await tx.query({
       name: "hold-owner",
@@ -84,22 +91,17 @@ export async function undoCheckpoints(pool: pg.Pool, run: ClaimedRun): Promise<v
 }
 
 /**
- * A cancelled graph may have left a task behind that ignores its signal: what it still writes is refused. Before a thread
- * is deleted it also keeps the order of locks, and checkpoints from landing behind the deletion.
+ * All that an end changes while its thread stays, in one statement that does nothing if the run is not this worker's any
+ * more or was cancelled: the run, the last row of its log, its thread, the thread's next head.
+ *
+ * A cancelled graph may have left a task behind that ignores its signal: what it still writes is refused by a new epoch.
+ * Before a temporary thread is deleted that also keeps the order of locks, and checkpoints from landing behind the deletion.
  */
-async function fenceOff(tx: Queryable, run: ClaimedRun): Promise<void> {
-  await tx.query({
-    name: "fence-off",
-    text: "update thread_owner set epoch = epoch + 1, worker_id = null where thread_id = $1 and epoch = $2",
-    values: [run.thread_id, run.epoch],
-  });
-}
-
-/** The run's status and the last row of its log; no row if the run is not this worker's any more, or was cancelled. */
-function endRun(tx: Queryable, run: ClaimedRun, { status, error, isRolledBack, thread, lastSeq }: Ending) {
+function finishStatement(run: ClaimedRun, { status, error, isRolledBack, thread, log }: Ending): QueryConfig {
+  const values = thread && cleanJson(thread.values);
   // The values of a thread that stays are in its row; those of one that goes have no other place.
-  const values = run.temporary ? { values: thread?.values ?? null } : {};
-  return tx.query({
+  const outcome = { status, ...(error && { error }), ...(run.temporary && { values: thread?.values ?? null }) };
+  return {
     name: "finish-run",
     text: `
       with ended as (
@@ -107,43 +109,55 @@ function endRun(tx: Queryable, run: ClaimedRun, { status, error, isRolledBack, t
            set status = $3, error = $4, ready = false, worker_id = null, ended_at = now(), updated_at = now()
          where run_id = $1 and epoch = $2 and status = 'running'
            and (cancel_action is null or ($3 = 'interrupted' and (cancel_action = 'interrupt' or $5)))
-        returning thread_id, tenant, run_id)
-      insert into thread_events (thread_id, last_seq, tenant, run_id, events, outcome)
-      select thread_id, $6, tenant, run_id, '[]', $7 from ended`,
+        returning thread_id, tenant, run_id, temporary),
+      logged as (
+        insert into thread_events (thread_id, last_seq, tenant, run_id, events, outcome)
+        select thread_id, $6, tenant, run_id, $7, $8 from ended),
+      fenced as (
+        update thread_owner o
+           set epoch = o.epoch + 1, worker_id = null
+          from ended
+         where o.thread_id = ended.thread_id and o.epoch = $2 and ($3 = 'interrupted' or temporary)),
+      others as (
+        select r.run_id, r.status, r.run_after, r.seq
+          from ended join runs r using (thread_id)
+         where r.run_id <> ended.run_id and r.status in ('pending', 'running')),
+      next as (
+        select run_id from others
+         where status = 'pending' and run_after <= clock_timestamp()
+         order by run_after, seq
+         limit 1),
+      promoted as (
+        update runs r
+           set ready = true
+          from ended, next
+         where r.run_id = next.run_id and not ended.temporary
+        returning r.run_id),
+      settled as (
+        update threads t
+           set rest_status = rest.status,
+               status = case when exists (select from others) then 'busy' else rest.status end,
+               error = $4,
+               "values" = case when $10 then $11::jsonb else "values" end,
+               interrupts = case when $10 then $12::jsonb else interrupts end,
+               state_updated_at = now(), updated_at = now()
+          from ended, (select case when $4::jsonb is not null then 'error' else coalesce($9, 'idle') end as status) rest
+         where t.thread_id = ended.thread_id and not temporary)
+      select exists (select from ended) as ended, exists (select from promoted) as promoted,
+             (select cancel_action from runs where run_id = $1 and epoch = $2 and status = 'running') as cancel_action`,
     values: [
       run.run_id,
       run.epoch,
       status,
       error ?? null,
       isRolledBack,
-      lastSeq,
-      JSON.stringify({ status, ...(error && { error }), ...values }),
-    ],
-  });
-}
-
-async function updateThread(tx: Queryable, threadId: string, { thread, error }: Ending): Promise<void> {
-  const values = thread && cleanJson(thread.values);
-  await tx.query({
-    name: "update-thread-after-run",
-    text: `
-      update threads
-         set rest_status = rest.status,
-             status = case when exists (select from runs r where r.thread_id = $1 and r.status in ('pending', 'running'))
-                           then 'busy' else rest.status end,
-             error = $2,
-             "values" = case when $4 then $5::jsonb else "values" end,
-             interrupts = case when $4 then $6::jsonb else interrupts end,
-             state_updated_at = now(), updated_at = now()
-        from (select case when $2::jsonb is not null then 'error' else coalesce($3, 'idle') end as status) rest
-       where thread_id = $1`,
-    values: [
-      threadId,
-      error ?? null,
+      log.seq,
+      log.events,
+      JSON.stringify(outcome),
       thread?.status ?? null,
       thread !== undefined,
       values === undefined ? null : JSON.stringify(values),
       JSON.stringify(thread?.interrupts ?? {}),
     ],
-  });
+  };
 }

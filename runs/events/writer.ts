@@ -24,10 +24,22 @@ const FLUSH_MS = 15;
 const FLUSH_EVENTS = 200;
 const FLUSH_CHARACTERS = 256 * 1024;
 
+/** A row of the log that is to be written with something else. */
+export interface LogRow {
+  readonly seq: string;
+  /** JSON array, as in `thread_events.events`. */
+  readonly events: string;
+}
+
+interface Numbered {
+  readonly seq: bigint;
+  readonly json: string;
+}
+
 export class EventWriter {
   readonly #options: EventWriterOptions;
   #next: bigint;
-  #batch: { seq: bigint; json: string }[] = [];
+  #batch: Numbered[] = [];
   #characters = 0;
   #timer: NodeJS.Timeout | undefined;
   #flushing: Promise<void> = Promise.resolve();
@@ -58,9 +70,15 @@ export class EventWriter {
     return this.#flushing;
   }
 
-  /** The number for the row that ends the run; no event may follow. */
-  lastSeq(): string {
-    return String(this.#next++);
+  /**
+   * The row that ends the run, with what is not written yet: it costs no statement of its own. No event may follow,
+   * unless the row is refused; then another row, or a flush, has the same events again.
+   */
+  async lastRow(): Promise<LogRow> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    await this.#flushing;
+    return { seq: String(this.#next++), events: toJson(this.#batch) };
   }
 
   async #write(): Promise<void> {
@@ -78,14 +96,7 @@ export class EventWriter {
                lazy as (select set_config('synchronous_commit', 'off', true) from fence)
           insert into thread_events (thread_id, last_seq, tenant, run_id, events)
           select $1, $3, $4, $5, $6 from lazy`,
-        values: [
-          owner.thread_id,
-          owner.epoch,
-          String(last.seq),
-          run.tenant,
-          run.run_id,
-          `[${batch.map((e) => e.json).join(",")}]`,
-        ],
+        values: [owner.thread_id, owner.epoch, String(last.seq), run.tenant, run.run_id, toJson(batch)],
       });
       if (rowCount === 0) throw leaseLost(owner);
       hub.logged(run.run_id, last.seq);
@@ -95,6 +106,10 @@ export class EventWriter {
       onFailure(asError(thrown));
     }
   }
+}
+
+function toJson(batch: readonly Numbered[]): string {
+  return `[${batch.map(({ json }) => json).join(",")}]`;
 }
 
 /** Event numbers are epoch-major, so that they grow for the life of a thread, whoever writes. */

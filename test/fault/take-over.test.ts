@@ -137,7 +137,7 @@ test("after a take-over the zombie's checkpoint, event, effect and end are refus
   const config = { configurable: { thread_id: threadId, checkpoint_ns: "", checkpoint_id: uuidv7() } };
   const attempts = [
     () => saver.putWrites(config, [["log", ["late"]]], uuidv7()),
-    () => finishRun(pool, zombie!, { status: "success", isRolledBack: false, lastSeq: writer.lastSeq() }),
+    async () => finishRun(pool, zombie!, { status: "success", isRolledBack: false, log: await writer.lastRow() }),
     () =>
       runEffect(
         { db: pool, owner: zombie!, run: zombie!, signal: never, durability: "sync" },

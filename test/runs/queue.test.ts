@@ -38,7 +38,7 @@ test("two pending runs of one thread in one batch are executed one after the oth
     expect(claimed).toHaveLength(1);
     for (const run of claimed) {
       order.push(run.run_id);
-      await finishRun(host.db.pool, run, { ...success, lastSeq: endOf(run.epoch) });
+      await finishRun(host.db.pool, run, { ...success, log: { seq: endOf(run.epoch), events: "[]" } });
     }
   }
   expect(order).toEqual(created.map((run) => run.run_id));
@@ -52,7 +52,9 @@ test("concurrent claims never give one thread two live runs", async () => {
     const claimed = (await Promise.all(Array.from({ length: 6 }, () => claim(host, 2)))).flat();
     expect(new Set(claimed.map((run) => run.thread_id))).toEqual(new Set(threads));
     expect(claimed).toHaveLength(threads.length);
-    await Promise.all(claimed.map((run) => finishRun(host.db.pool, run, { ...success, lastSeq: endOf(run.epoch) })));
+    await Promise.all(
+      claimed.map((run) => finishRun(host.db.pool, run, { ...success, log: { seq: endOf(run.epoch), events: "[]" } })),
+    );
   }
   expect(await claim(host)).toEqual([]);
 });
@@ -64,7 +66,7 @@ test("a delayed run does not hold up a later one, and is claimed when it is due"
   const later = await host.create(threadId);
   const [claimed] = await claim(host);
   expect(claimed?.run_id).toBe(later.run_id);
-  await finishRun(host.db.pool, claimed!, { ...success, lastSeq: endOf(claimed!.epoch) });
+  await finishRun(host.db.pool, claimed!, { ...success, log: { seq: endOf(claimed!.epoch), events: "[]" } });
   expect(await promoteDueRuns(host.db.pool)).toBe(false);
   expect((await host.threadRow(threadId))["status"]).toBe("busy");
 
