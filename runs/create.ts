@@ -59,8 +59,7 @@ interface Target {
 
 /** Errors: see `Runs.create`. */
 export async function createRun(context: CreateContext, request: Request): Promise<Created> {
-  const assistant = await resolveAssistant(context.pool, request.principal, request.body.assistant_id);
-  const insert = () => createOnce(context, request, assistant);
+  const insert = () => createOnce(context, request);
   // Two requests with one key or run id, on threads that do not serialise them: the later one finds the other's run.
   return insert().catch((error: unknown) => {
     if (!isTaken(error)) throw error;
@@ -72,16 +71,17 @@ function isTaken(error: unknown): boolean {
   return error instanceof DatabaseError && ["runs_idempotency", "runs_pkey"].includes(error.constraint ?? "");
 }
 
-async function createOnce(context: CreateContext, request: Request, assistant: Assistant): Promise<Created> {
+async function createOnce(context: CreateContext, request: Request): Promise<Created> {
   const { principal, body, options, newRunId } = request;
   const threadId = options.threadId ?? ThreadId.parse(uuidv7());
   const opening = (tx: Queryable) =>
     Promise.all([
+      resolveAssistant(tx, principal, body.assistant_id),
       options.threadId !== undefined && lockThread(tx, threadId),
       findCreated(tx, request, context.mayBeResent),
       options.threadId === undefined ? undefined : readTarget(tx, principal, threadId),
     ]);
-  return openedTransaction(context.pool, opening, async (tx, [isLocked, earlier, known]) => {
+  return openedTransaction(context.pool, opening, async (tx, [assistant, isLocked, earlier, known]) => {
     if (earlier) return { run: earlier, ended: [], told: [] };
     if (options.threadId !== undefined && !isLocked) refuseUnlessCreated(body);
     const thread = usable(
