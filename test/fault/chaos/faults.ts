@@ -1,0 +1,167 @@
+/** What goes wrong, each kind with its own end: when a fault's promise resolves, the world is whole again, but for processes that still start. */
+import { setTimeout as delay } from "node:timers/promises";
+import type pg from "pg";
+import type { TestServer } from "../../support/database.ts";
+import type { Fleet } from "./fleet.ts";
+import type { Member } from "./member.ts";
+import type { Random } from "./random.ts";
+import { awaitRecovery, type Bereaved, lookAt, type Recovery, type ShownBy } from "./recovery.ts";
+
+export interface World {
+  readonly fleet: Fleet;
+  readonly postgres: TestServer;
+  /** Past all proxies. */
+  readonly db: pg.Pool;
+  readonly random: Random;
+  readonly leaseMs: number;
+  /** Collects what was measured. */
+  readonly recoveries: Recovery[];
+  /** Tells what happens, for who reads along. */
+  say(what: string): void;
+  /** Goes on beside the faults; waited for at the end. */
+  meanwhile(work: Promise<void>): void;
+}
+
+export const FAULTS: Readonly<Record<string, (world: World) => Promise<void>>> = {
+  "kill of an executing process": async (world) => {
+    const member = pickMember(world, ({ executes }) => executes);
+    if (!member) return;
+    const bereaved = await lookAt(world.db, member.pid);
+    const since = performance.now();
+    await member.end("SIGKILL");
+    await measure(world, bereaved, { since, shownBy: bereaved.isWatched ? "lock" : "lease" });
+    world.meanwhile(member.start());
+  },
+
+  "kill of a listening process": async (world) => {
+    const member = pickMember(world, ({ executes }) => !executes);
+    if (!member) return;
+    await member.end("SIGKILL");
+    world.meanwhile(member.start());
+  },
+
+  "stop past the lease, and continue": async (world) => {
+    const member = pickMember(world, ({ executes }) => executes);
+    if (!member) return;
+    const bereaved = await lookAt(world.db, member.pid);
+    const since = performance.now();
+    member.stop();
+    await measure(world, bereaved, { since, shownBy: "lease" });
+    await delay(Math.max(0, since + world.leaseMs * 1.5 - performance.now()));
+    member.continue();
+  },
+
+  "stop of a listening process, and continue": async (world) => {
+    const member = pickMember(world, ({ listens }) => listens);
+    if (!member) return;
+    member.stop();
+    await delay(world.random.between(200, 2_000));
+    member.continue();
+  },
+
+  "termination and restart": async (world) => {
+    const member = pickMember(world, () => true);
+    if (!member) return;
+    await member.end("SIGTERM");
+    world.meanwhile(member.start());
+  },
+
+  "backends terminated": async ({ db, random }) => {
+    const { rows } = await db.query<{ pid: number }>(
+      "select pid from pg_stat_activity where application_name like 'pawl %' order by pid",
+    );
+    const some = random.shuffled(rows).slice(0, random.between(1, 6));
+    await db.query("select pg_terminate_backend(pid) from unnest($1::int[]) pid", [some.map(({ pid }) => pid)]);
+  },
+
+  "fast restart of Postgres": async ({ postgres }) => postgres.restart(),
+
+  "immediate restart of Postgres": async ({ postgres }) => {
+    process.kill(postgres.pid, "SIGQUIT");
+    await postgres.restart();
+  },
+
+  "database silent for less than the lease": async (world) => {
+    const member = pickMember(world, () => true);
+    if (!member) return;
+    member.database.silence();
+    await delay(world.random.between(100, world.leaseMs / 2));
+    member.database.thaw();
+  },
+
+  "database silent past the lease": async (world) => {
+    const member = pickMember(world, ({ executes }) => executes);
+    if (!member) return;
+    const bereaved = await lookAt(world.db, member.pid);
+    const since = performance.now();
+    member.database.silence();
+    await measure(world, bereaved, { since, shownBy: "lease" });
+    await delay(Math.max(0, since + world.leaseMs * 1.5 - performance.now()));
+    if (world.random.chance(0.5)) member.database.thaw();
+    else member.database.reset();
+  },
+
+  "kill while the database is silent": async (world) => {
+    const member = pickMember(world, ({ executes }) => executes);
+    if (!member) return;
+    const bereaved = await lookAt(world.db, member.pid);
+    member.database.silence();
+    const since = performance.now();
+    await member.end("SIGKILL");
+    await measure(world, bereaved, { since, shownBy: "lease" });
+    member.database.reset();
+    world.meanwhile(member.start());
+  },
+
+  "clients' network silent": async ({ fleet, random }) => {
+    fleet.api.silence();
+    await delay(random.between(300, 4_000));
+    if (random.chance(0.5)) fleet.api.thaw();
+    else fleet.api.reset();
+  },
+
+  "clients' sockets dropped": async ({ fleet, random }) => {
+    for (let n = random.between(1, 6); n > 0; n -= 1) {
+      fleet.api.drop((all) => random.pick(all));
+      await delay(random.between(0, 60));
+    }
+  },
+};
+
+/** Rather one that has something to lose, for faults that are measured. */
+function pickMember({ fleet, random, say }: World, suits: (member: Member) => boolean): Member | undefined {
+  const up = fleet.members.filter((member) => member.state === "up" && suits(member));
+  if (up.length === 0) return undefined;
+  const member = random.pick(up);
+  say(`  to ${member.name}`);
+  return member;
+}
+
+async function measure(world: World, bereaved: Bereaved, at: { since: number; shownBy: ShownBy }): Promise<void> {
+  if (bereaved.runs.length === 0) return;
+  const recovered = await awaitRecovery(world.db, bereaved, at);
+  world.recoveries.push(...recovered);
+  world.say(
+    `  ${recovered.length} runs went on, shown by the ${at.shownBy}: ${recovered.map(({ ms }) => ms.toFixed(0)).join(", ")} ms`,
+  );
+}
+
+/** Each kind once, in a random order, with pauses between them; then again, until `signal` is aborted. Counts them. */
+export async function injectFaults(
+  world: World,
+  signal: AbortSignal,
+  onRound: () => void,
+): Promise<Map<string, number>> {
+  const count = new Map<string, number>();
+  while (!signal.aborted) {
+    for (const name of world.random.shuffled(Object.keys(FAULTS))) {
+      await delay(world.random.between(100, 1_200), undefined, { signal }).catch(() => {});
+      if (signal.aborted) return count;
+      world.say(name);
+      await FAULTS[name]?.(world);
+      count.set(name, (count.get(name) ?? 0) + 1);
+    }
+    onRound();
+  }
+  return count;
+}

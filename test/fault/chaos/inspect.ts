@@ -1,0 +1,184 @@
+/** The last look, when nothing moves any more: what Postgres holds, and what clients are told about each thread. */
+import type pg from "pg";
+import type { Journal } from "./journal.ts";
+import type { OtherSide } from "./other-side.ts";
+import { IDEMPOTENT, STEPS } from "./plan.ts";
+import type { GraphId } from "./fleet.ts";
+import { statusOf, type StubbornClient } from "./stubborn-client.ts";
+
+export interface Findings {
+  /** Accepted, and not over; or gone though nobody asked for that. */
+  readonly lost: string[];
+  /** Threads that are busy with nothing, runs that are never going to end, workers that are not there. */
+  readonly stranded: string[];
+  /** Steps that the state has twice, or not at all. */
+  readonly wrongStates: string[];
+  /** Runs that ended in an error, which no graph here asks for. */
+  readonly failed: string[];
+  /** Irreversible effects that the other side was asked for twice, idempotent ones under two keys, and those without a row. */
+  readonly duplicated: string[];
+  /** Irreversible effects whose outcome is on no record. */
+  readonly ambiguous: string[];
+  /** Of these, those that nobody was told of, and those that were told without being it. */
+  readonly unreported: string[];
+  /** Of the ambiguous ones, those whose run was cancelled: there is nobody to tell. */
+  readonly ofCancelled: string[];
+  /** Answers in a state that nobody gave. */
+  readonly strayAnswers: string[];
+  /** Event numbers that a reader got twice or out of order, or not at all. */
+  readonly wrongEvents: string[];
+}
+
+export interface Evidence {
+  readonly db: pg.Pool;
+  readonly http: StubbornClient;
+  readonly journal: Journal;
+  readonly otherSide: OtherSide;
+  readonly graphOf: (plan: string) => GraphId;
+}
+
+export async function inspect(evidence: Evidence): Promise<Findings> {
+  const findings: Findings = {
+    lost: [],
+    stranded: [],
+    wrongStates: [],
+    failed: [],
+    duplicated: [],
+    ambiguous: [],
+    unreported: [],
+    ofCancelled: [],
+    strayAnswers: [],
+    wrongEvents: [],
+  };
+  await inspectRuns(evidence, findings);
+  const log = await inspectStates(evidence, findings);
+  await inspectEffects(evidence, { findings, log });
+  await inspectReadings(evidence, findings);
+  return findings;
+}
+
+async function inspectRuns({ db, journal }: Evidence, { lost, stranded, failed }: Findings): Promise<void> {
+  const { rows: alive } = await db.query<{ run_id: string; status: string; post: string }>(
+    "select run_id, status, metadata ->> 'post' as post from runs where status in ('pending', 'running')",
+  );
+  for (const { run_id, status, post } of alive) {
+    const isKnown = journal.accepted.some(({ runId }) => runId === run_id);
+    (isKnown ? lost : stranded).push(`${post}: ${status} for ever (${run_id})`);
+  }
+  const { rows: errors } = await db.query<{ post: string; error: unknown }>(
+    "select metadata ->> 'post' as post, error from runs where status in ('error', 'timeout')",
+  );
+  for (const { post, error } of errors) failed.push(`${post}: ${JSON.stringify(error)}`);
+  const { rows: threads } = await db.query<{ thread_id: string; status: string }>(
+    `select thread_id, status from threads t
+      where (status = 'busy') <> exists (select from runs r where r.thread_id = t.thread_id and r.status in ('pending', 'running'))`,
+  );
+  for (const { thread_id, status } of threads)
+    stranded.push(`thread ${thread_id} is ${status}, and its runs say otherwise`);
+  const { rows: workers } = await db.query<{ worker_id: string }>(
+    "select worker_id from workers where lease_until < now()",
+  );
+  for (const { worker_id } of workers) stranded.push(`worker ${worker_id} is over and was not forgotten`);
+  for (const { post, plan, status } of journal.accepted) {
+    if (status === "gone" && !journal.mayBeGone.has(plan)) lost.push(`${post}: its run is gone`);
+  }
+}
+
+/** Compares each plan's entries in the state of its thread with the steps of its graph. Returns all entries. */
+async function inspectStates({ http, journal, graphOf }: Evidence, findings: Findings): Promise<Set<string>> {
+  const all = new Set<string>();
+  const entries = new Map<string, string[]>();
+  for (const threadId of new Set(journal.accepted.map((run) => run.threadId))) {
+    const state = await http
+      .insist((client) => client.threads.getState<{ log?: string[] }>(threadId))
+      .catch((error: unknown) => {
+        if (statusOf(error) !== 404) throw error;
+        findings.lost.push(`thread ${threadId} is gone`);
+        return undefined;
+      });
+    for (const entry of state?.values.log ?? []) {
+      all.add(entry);
+      const plan = entry.slice(0, entry.indexOf("/"));
+      entries.set(plan, [...(entries.get(plan) ?? []), entry.slice(plan.length + 1)]);
+    }
+  }
+  for (const plan of new Set(journal.accepted.map((run) => run.plan))) {
+    inspectPlan({ plan, graph: graphOf(plan), entries: entries.get(plan) ?? [] }, { journal, findings });
+  }
+  return all;
+}
+
+interface PlanEntries {
+  readonly plan: string;
+  readonly graph: GraphId;
+  readonly entries: readonly string[];
+}
+
+function inspectPlan(
+  { plan, graph, entries }: PlanEntries,
+  { journal, findings }: { journal: Journal; findings: Findings },
+) {
+  const runs = journal.accepted.filter((run) => run.plan === plan);
+  const isWhole = runs.every(({ status }) => status === "success") && !journal.givenUp.includes(plan);
+  const isGone = runs.every(({ status }) => status === "gone");
+  const taken = entries.map((entry) => entry.replace(/[:=].*$/, ""));
+  const statuses = runs.map(({ status }) => status).join(", ");
+  const wrong = (what: string) =>
+    findings.wrongStates.push(`${plan} (${graph}; ${statuses}): ${what} [${entries.join(" ")}]`);
+  for (const step of STEPS[graph]) {
+    const times = taken.filter((each) => each === step).length;
+    if (times > 1) wrong(`${step} was taken ${times} times`);
+    if (times === 0 && isWhole) wrong(`${step} was lost`);
+  }
+  if (isGone && taken.length > 0) wrong("a run that was rolled back has left traces");
+  for (const entry of entries.filter((each) => each.includes("="))) {
+    const [question = "", answer = ""] = entry.split("=");
+    if (!journal.answers.get(`${plan}/${question}`)?.has(answer)) findings.strayAnswers.push(`${plan}/${entry}`);
+  }
+}
+
+async function inspectEffects(
+  { db, journal, otherSide }: Evidence,
+  { findings, log }: { findings: Findings; log: Set<string> },
+): Promise<void> {
+  const { duplicated, ambiguous, unreported, ofCancelled } = findings;
+  const { rows } = await db.query<{ key: string; name: string; state: string }>("select key, name, state from effects");
+  const states = new Map(rows.map(({ key, state }) => [key, state]));
+  for (const [name, { kind, keys }] of otherSide.done) {
+    const times = [...keys.values()].reduce((sum, n) => sum + n, 0);
+    if (kind === "irreversible" && times > 1) duplicated.push(`${name}: ${times} times`);
+    if (kind === "idempotent" && keys.size > 1) duplicated.push(`${name}: under ${keys.size} keys`);
+    if (!states.has(name)) duplicated.push(`${name}: without a row`);
+  }
+  const isOver = new Set(journal.accepted.filter(({ status }) => status === "success").map(({ plan }) => plan));
+  for (const { key, name, state } of rows) {
+    const isReported = log.has(`${key}:unknown`) || journal.askedAbout.has(key);
+    const isAmbiguous = !IDEMPOTENT.has(name) && state !== "committed" && state !== "failed";
+    if (isAmbiguous) {
+      ambiguous.push(key);
+      if (isReported) continue;
+      const plan = key.slice(0, key.indexOf("/"));
+      (isOver.has(plan) ? unreported : ofCancelled).push(`${key}: ${state}`);
+    } else if (log.has(`${key}:unknown`) && !journal.askedAbout.has(key)) {
+      unreported.push(`${key}: shown as unknown, and ${state}`);
+    }
+    if (log.has(`${key}:done`) && !otherSide.done.has(key)) unreported.push(`${key}: shown as done, and it was not`);
+  }
+}
+
+/** A reader may have seen the last events before a crash that the log lost; but never less than the log has. */
+async function inspectReadings({ db, journal }: Evidence, { wrongEvents }: Findings): Promise<void> {
+  for (const { runId, ids } of journal.readings) {
+    if (ids.some((id, i) => i > 0 && id <= ids[i - 1]!)) wrongEvents.push(`${runId}: not growing`);
+    const [first] = ids;
+    if (first === undefined) continue;
+    const { rows } = await db.query<{ seq: string }>(
+      "select e ->> 'seq' as seq from thread_events, json_array_elements(events::json) e where run_id = $1",
+      [runId],
+    );
+    const got = new Set(ids);
+    const missing = rows.map(({ seq }) => BigInt(seq)).filter((seq) => seq >= first && !got.has(seq));
+    if (missing.length > 0)
+      wrongEvents.push(`${runId}: ${missing.length} events missing, ${missing.slice(0, 3).join(" ")}`);
+  }
+}

@@ -1,0 +1,45 @@
+/** What the clients saw and were told: the truth that the server is held to. */
+
+/** A run that the server said it had accepted. */
+export interface Accepted {
+  readonly runId: string;
+  readonly threadId: string;
+  /** Name of the POST, also in the run's metadata: `<plan>`, `<plan>-second` or `<plan>-answer-<n>`. */
+  readonly post: string;
+  readonly plan: string;
+  /** By `GET`, when the client was through with it; "gone" after a rollback. */
+  status: string;
+}
+
+/** One reader of one run's events: the numbers that it got, in the order in which they came. */
+export interface Reading {
+  readonly runId: string;
+  readonly ids: bigint[];
+}
+
+export class Journal {
+  readonly accepted: Accepted[] = [];
+  readonly readings: Reading[] = [];
+  /** By `<plan>/<question>`: the answers that clients sent. */
+  readonly answers = new Map<string, Set<string>>();
+  /** Effects that a person was asked about, by name. */
+  readonly askedAbout = new Set<string>();
+  /** POSTs of which two with one key gave two runs. */
+  readonly createdTwice: string[] = [];
+  /** Questions of which two answers were accepted. */
+  readonly answeredTwice: string[] = [];
+  /** What no client should have seen, in words. */
+  readonly oddities: string[] = [];
+  /** Plans whose runs somebody wants to leave no trace. */
+  readonly mayBeGone = new Set<string>();
+  /** POSTs that were refused as they had to be. */
+  refused = 0;
+  /** Plans that are over. */
+  finished = 0;
+  /** Plans whose client gave up at the deadline. */
+  readonly givenUp: string[] = [];
+
+  answered(question: string, value: string): void {
+    this.answers.set(question, (this.answers.get(question) ?? new Set()).add(value));
+  }
+}
