@@ -2,8 +2,11 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { isPawlError } from "../lib/errors.ts";
 
-/** SQLSTATE class 08 (connection exception), 57P (operator intervention: shut-down, crash, cannot connect now), 53300 (too many). */
-const SQLSTATE = /^(08...|57P0[1-5]|53300)$/;
+/**
+ * SQLSTATE class 08 (connection exception), 57P (operator intervention: shut-down, crash, cannot connect now), 53300 (too
+ * many), 25P03 (ended since its transaction was idle for too long, as that of a process that was stopped).
+ */
+const SQLSTATE = /^(08...|57P0[1-5]|53300|25P03)$/;
 const SYSTEM = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE", "ETIMEDOUT", "ENOENT", "EHOSTUNREACH"]);
 /** What `pg` throws without a code. */
 const MESSAGE =

@@ -28,6 +28,8 @@ export interface PoolOptions extends ConnectTo {
   /** Shown to operators as `application_name`. */
   readonly name: string;
   readonly log: Log;
+  /** Milliseconds after which a transaction in which nothing happens is ended, with its locks; 60 s if absent. */
+  readonly idleTransactionMs?: number;
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -37,13 +39,13 @@ const STATEMENT_TIMEOUT_MS = 60_000;
  * A pool that neither hangs nor takes the process down: whoever gets no connection within 10 s gets
  * `database_unavailable`, statements and idle transactions end after 60 s, and a lost connection is logged.
  */
-export function createPool({ name, log, ...options }: PoolOptions): Pool {
+export function createPool({ name, log, idleTransactionMs = STATEMENT_TIMEOUT_MS, ...options }: PoolOptions): Pool {
   const pool = new RefusingPool({
     ...options,
     application_name: name,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     statement_timeout: STATEMENT_TIMEOUT_MS,
-    idle_in_transaction_session_timeout: STATEMENT_TIMEOUT_MS,
+    idle_in_transaction_session_timeout: idleTransactionMs,
     keepAlive: true,
     pipeline: true, // a statement does not wait for the answer to the one before, see `together`
   });

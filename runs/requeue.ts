@@ -1,15 +1,23 @@
 /** Gives runs back to the queue: those of a dead worker, or one that a worker lets go. Raising the epoch fences the old owner. */
-import type pg from "pg";
+import pg from "pg";
 import { transaction } from "../db/pool.ts";
 import { lockThread } from "./queue.ts";
 import { ownRuns } from "./sweep.ts";
 
-/** Returns the run to the queue if that worker still has it (under `epoch`, if given). False when there was nothing to do. */
-export async function requeueRun(
-  pool: pg.Pool,
-  run: { readonly run_id: string; readonly thread_id: string; readonly worker_id: string; readonly epoch?: string },
-): Promise<boolean> {
+interface Owned {
+  readonly run_id: string;
+  readonly thread_id: string;
+  readonly worker_id: string;
+  readonly epoch?: string;
+}
+
+/**
+ * Returns the run to the queue if that worker still has it (under `epoch`, if given). False when there was nothing to do.
+ * With `patienceMs` it waits no longer for each lock, and throws what Postgres says then.
+ */
+export async function requeueRun(pool: pg.Pool, run: Owned, patienceMs = 0): Promise<boolean> {
   return transaction(pool, async (tx) => {
+    if (patienceMs > 0) await tx.query(`set local lock_timeout = ${patienceMs}`);
     if (!(await lockThread(tx, run.thread_id))) return false;
     const { rowCount } = await tx.query({
       name: "requeue-run",
@@ -26,11 +34,20 @@ export async function requeueRun(
   });
 }
 
-/** Requeues everything a dead worker had and forgets the worker. Returns the runs that moved. */
+/** Milliseconds; a session of the dead worker may hold a lock for as long as nobody has noticed its end. */
+const TAKE_OVER_PATIENCE_MS = 200;
+
+/**
+ * Requeues everything a dead worker had and forgets the worker. Returns the runs that moved: those whose locks a session
+ * of the dead still holds stay, and so does the worker's row, for the next sweep. They must not hold up the others.
+ */
 export async function requeueWorker(pool: pg.Pool, workerId: string): Promise<string[]> {
   const moved: string[] = [];
   for (const run of await ownRuns(pool, workerId)) {
-    if (await requeueRun(pool, { ...run, worker_id: workerId })) moved.push(run.run_id);
+    const isMoved = await requeueRun(pool, { ...run, worker_id: workerId }, TAKE_OVER_PATIENCE_MS).catch(
+      ignoreHeldLock,
+    );
+    if (isMoved) moved.push(run.run_id);
   }
   await pool.query({
     name: "forget-worker",
@@ -38,4 +55,9 @@ export async function requeueWorker(pool: pg.Pool, workerId: string): Promise<st
     values: [workerId],
   });
   return moved;
+}
+
+function ignoreHeldLock(error: unknown): false {
+  if (error instanceof pg.DatabaseError && error.code === "55P03") return false;
+  throw error;
 }

@@ -46,12 +46,16 @@ export interface Runtime {
 
 /** Throws `database_unavailable`. */
 export async function openRuntime({ config, log, connection, graphs, works }: RuntimeOptions): Promise<Runtime> {
-  const pool = createPool({ ...connection, max: API_CONNECTIONS, name: "pawl api", log });
+  // A process that is stopped half-way through a transaction must not keep others from its threads for longer than it
+  // keeps its runs.
+  const idleTransactionMs = config.leaseSeconds * 1_000;
+  const pool = createPool({ ...connection, max: API_CONNECTIONS, name: "pawl api", log, idleTransactionMs });
   const workerPool = createPool({
     ...connection,
     max: workerConnections(config.workerConcurrency),
     name: "pawl worker",
     log,
+    idleTransactionMs,
   });
   const signals = await openSignals(connection, log);
   const hub = new Hub();

@@ -1,5 +1,6 @@
 import { expect, test, vi } from "vitest";
 import { readDatabaseIdentity } from "../../db/database-identity.ts";
+import { isConnectionError } from "../../db/connection-error.ts";
 import { createPool, transaction } from "../../db/pool.ts";
 import { silent, testDatabase, testServer } from "../support/database.ts";
 
@@ -43,6 +44,26 @@ test("the time-outs reach the server", async () => {
     "select current_setting('statement_timeout') as statement, current_setting('idle_in_transaction_session_timeout') as idle",
   );
   expect(rows).toEqual([{ statement: "1min", idle: "1min" }]);
+});
+
+test("a transaction in which nothing happens is ended with its locks, and that counts as a lost connection", async () => {
+  await using db = await testDatabase();
+  await db.pool.query("create table things (id integer)");
+  const stopped = createPool({ ...db.connection, max: 1, name: "stopped", log: silent, idleTransactionMs: 50 });
+  const entered = Promise.withResolvers<void>();
+  const goOn = Promise.withResolvers<void>();
+  const held = transaction(stopped, async (tx) => {
+    await tx.query("lock table things");
+    entered.resolve();
+    await goOn.promise;
+    await tx.query("insert into things values (1)");
+  }).catch((error: unknown) => error);
+  await entered.promise;
+  await db.pool.query("insert into things values (2)"); // waits for the lock
+  goOn.resolve();
+  expect(isConnectionError(await held)).toBe(true);
+  await stopped.end();
+  expect((await db.pool.query("select id from things")).rows).toEqual([{ id: 2 }]);
 });
 
 test("where a database is can be sent to a thread", async () => {

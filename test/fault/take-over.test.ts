@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeEach, expect, test } from "vitest";
 import { FencedSaver } from "../../checkpoints/fenced-saver.ts";
+import { transaction } from "../../db/pool.ts";
 import { isPawlError } from "../../lib/errors.ts";
 import { uuidv7 } from "../../lib/ids.ts";
 import { localPrincipal } from "../../lib/principal.ts";
@@ -11,7 +12,8 @@ import { runEffect } from "../../runs/effects/ledger.ts";
 import { Hub } from "../../runs/events/hub.ts";
 import { EventWriter } from "../../runs/events/writer.ts";
 import { finishRun } from "../../runs/finish.ts";
-import { requeueRun } from "../../runs/requeue.ts";
+import { lockThread } from "../../runs/queue.ts";
+import { requeueRun, requeueWorker } from "../../runs/requeue.ts";
 import { oneNode, type RunsHost, runsHost } from "../support/runs.ts";
 import { blocking, fileExists, gated } from "./graphs.ts";
 import { type ChildOptions, spawnWorker } from "./spawn-worker.ts";
@@ -147,4 +149,24 @@ test("after a take-over the zombie's checkpoint, event, effect and end are refus
   ];
   for (const attempt of attempts) await expect(attempt()).rejects.toSatisfy((e) => isPawlError(e, "lease_lost"));
   expect(await dump(host)).toEqual(before);
+});
+
+test("a session of the dead that still holds the lock of one thread does not hold up the runs of the others", async () => {
+  await using host = await runsHost({ graph: oneNode(async () => ({})) });
+  const { pool } = host.db;
+  const dead = uuidv7();
+  const [first, second] = [await host.create(await host.thread()), await host.create(await host.thread())];
+  await claimRuns(pool, { workerId: dead, graphs: [...host.graphs.values()], limit: 2 });
+  const entered = Promise.withResolvers<void>();
+  const left = Promise.withResolvers<void>();
+  const open = transaction(pool, async (tx) => {
+    await lockThread(tx, first.thread_id);
+    entered.resolve();
+    await left.promise;
+  });
+  await entered.promise;
+  expect(await requeueWorker(pool, dead)).toEqual([second.run_id]);
+  left.resolve();
+  await open;
+  expect(await requeueWorker(pool, dead)).toEqual([first.run_id]);
 });

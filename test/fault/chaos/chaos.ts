@@ -23,6 +23,8 @@ export interface ChaosOptions {
   readonly runs: number;
   /** For how long plans are begun at least; and until each kind of fault has happened once. */
   readonly minutes: number;
+  /** Kinds of fault to restrict it to; all of them if empty. */
+  readonly only: readonly string[];
   /** Keeps what the processes wrote there. */
   readonly logs?: string;
   readonly say: (text: string) => void;
@@ -80,6 +82,7 @@ export async function chaos(options: ChaosOptions): Promise<Outcome> {
     db,
     random: random.fork("faults"),
     leaseMs: LEASE_SECONDS * 1_000,
+    only: options.only,
     recoveries,
     say: (what) => say(`${seconds().toFixed(1)} s  ${what}`),
     meanwhile: (work) => void starts.push(work),

@@ -5,7 +5,7 @@ import type { TestServer } from "../../support/database.ts";
 import type { Fleet } from "./fleet.ts";
 import type { Member } from "./member.ts";
 import type { Random } from "./random.ts";
-import { awaitRecovery, type Bereaved, lookAt, type Recovery, type ShownBy } from "./recovery.ts";
+import { awaitRecovery, type Bereaved, lookAt, type Recovery, type ShownBy, whoWaits } from "./recovery.ts";
 
 export interface World {
   readonly fleet: Fleet;
@@ -14,6 +14,8 @@ export interface World {
   readonly db: pg.Pool;
   readonly random: Random;
   readonly leaseMs: number;
+  /** Kinds to restrict it to; all of them if empty. */
+  readonly only: readonly string[];
   /** Collects what was measured. */
   readonly recoveries: Recovery[];
   /** Tells what happens, for who reads along. */
@@ -137,9 +139,19 @@ function pickMember({ fleet, random, say }: World, suits: (member: Member) => bo
   return member;
 }
 
+/** Milliseconds beyond the lease after which a reader wants to know what stands in the way of a recovery. */
+const TOO_LONG_MS = 2_000;
+
 async function measure(world: World, bereaved: Bereaved, at: { since: number; shownBy: ShownBy }): Promise<void> {
   if (bereaved.runs.length === 0) return;
+  const tooLong = setTimeout(() => {
+    whoWaits(world.db).then(
+      (waiting) => waiting.forEach((each) => world.say(`  ${each}`)),
+      (error: unknown) => world.say(`  ${String(error)}`),
+    );
+  }, world.leaseMs + TOO_LONG_MS);
   const recovered = await awaitRecovery(world.db, bereaved, at);
+  clearTimeout(tooLong);
   world.recoveries.push(...recovered);
   world.say(
     `  ${recovered.length} runs went on, shown by the ${at.shownBy}: ${recovered.map(({ ms }) => ms.toFixed(0)).join(", ")} ms`,
@@ -153,8 +165,9 @@ export async function injectFaults(
   onRound: () => void,
 ): Promise<Map<string, number>> {
   const count = new Map<string, number>();
+  const names = Object.keys(FAULTS).filter((name) => world.only.length === 0 || world.only.includes(name));
   while (!signal.aborted) {
-    for (const name of world.random.shuffled(Object.keys(FAULTS))) {
+    for (const name of world.random.shuffled(names)) {
       await delay(world.random.between(100, 1_200), undefined, { signal }).catch(() => {});
       if (signal.aborted) return count;
       world.say(name);

@@ -2,6 +2,7 @@
 /** `npm run chaos`: real processes, a real Postgres and the stock client, while everything that can fail does. */
 import { parseArgs } from "node:util";
 import { chaos, type ChaosOptions, type Outcome } from "./chaos.ts";
+import { FAULTS } from "./faults.ts";
 import { counts, invariants, recoveryGoals, render } from "./report.ts";
 
 const USAGE = `Usage: npm run chaos -- [options]
@@ -9,6 +10,7 @@ const USAGE = `Usage: npm run chaos -- [options]
   --runs <n>       plans to carry out at least, each of one run or more  (200)
   --minutes <n>    for how long at least                                 (0)
   --seed <text>    repeats what is tried                                 (drawn)
+  --only <fault>   this kind of fault only; may be given several times
   --logs <folder>  keeps what the processes write there
 `;
 
@@ -40,12 +42,23 @@ function readOrExit(): ChaosOptions {
         runs: { type: "string", default: "200" },
         minutes: { type: "string", default: "0" },
         seed: { type: "string", default: String(Date.now() % 1_000_000) },
+        only: { type: "string", multiple: true, default: [] },
         logs: { type: "string" },
       },
     });
     const [runs, minutes] = [Number(values.runs), Number(values.minutes)];
     if (!(runs >= 1 && minutes >= 0)) throw new TypeError("--runs and --minutes want numbers");
-    return { runs, minutes, seed: values.seed, say, ...(values.logs !== undefined && { logs: values.logs }) };
+    const unknown = values.only.filter((name) => !(name in FAULTS));
+    if (unknown.length > 0)
+      throw new TypeError(`No fault: ${unknown.join(", ")}\nThere are: ${Object.keys(FAULTS).join(", ")}`);
+    return {
+      runs,
+      minutes,
+      only: values.only,
+      seed: values.seed,
+      say,
+      ...(values.logs !== undefined && { logs: values.logs }),
+    };
   } catch (error) {
     say(`${(error as Error).message}\n\n${USAGE}`);
     return process.exit(2);

@@ -36,7 +36,7 @@ export async function lookAt(db: pg.Pool, pid: number): Promise<Bereaved> {
 
 const LOOK_MS = 15;
 /** After that it counts as lost, and the last check says so. */
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 30_000;
 
 /** From `since` (`performance.now()`) to the next attempt or the end of each run. */
 export async function awaitRecovery(
@@ -65,4 +65,15 @@ export async function awaitRecovery(
     });
   }
   return [...recovered, ...open.map(({ run_id }) => ({ shownBy, runId: run_id, ms: Infinity }))];
+}
+
+/** Who waits for whom in the database, in words: for a recovery that takes too long. */
+export async function whoWaits(db: pg.Pool): Promise<string[]> {
+  const { rows } = await db.query<{ waiting: string }>(
+    `select format('%s waits in "%s" for %s, %s, last in "%s"', w.application_name, left(w.query, 120),
+                   b.application_name, b.state, left(b.query, 120)) as waiting
+       from pg_stat_activity w, unnest(pg_blocking_pids(w.pid)) as blocker(pid) join pg_stat_activity b using (pid)
+      where w.application_name <> 'pawl ring watch'`,
+  );
+  return rows.map(({ waiting }) => waiting.replaceAll(/\s+/g, " "));
 }
