@@ -8,6 +8,7 @@ import type { CheckpointTuple, PendingWrite } from "@langchain/langgraph-checkpo
 import type pg from "pg";
 import type { Owner } from "../db/fence.ts";
 import { PawlError } from "../lib/errors.ts";
+import { patient } from "./patient.ts";
 import type { QuestionTracker } from "./question-tracker.ts";
 import { Saver } from "./saver.ts";
 
@@ -36,7 +37,7 @@ export class FencedSaver extends Saver {
   override putWrites(config: RunnableConfig, writes: PendingWrite[], taskId: string): Promise<void> {
     // Before anything is awaited: the library shows the writes in the stream as soon as this call has returned.
     this.#tracker?.putWrites(config, writes, taskId);
-    return super.putWrites(config, writes, taskId);
+    return patient(super.putWrites(config, writes, taskId));
   }
 
   /** A run does not delete its thread; who does holds the thread's row. */

@@ -1,11 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { inspect } from "node:util";
+import { StateGraph } from "@langchain/langgraph";
 import { emptyCheckpoint, uuid6 } from "@langchain/langgraph-checkpoint";
 import { expect, test } from "vitest";
 import { FencedSaver } from "../../checkpoints/fenced-saver.ts";
 import { Saver } from "../../checkpoints/saver.ts";
 import { testDatabase } from "../support/database.ts";
-import { asking, count, gather, lockWaiters, nested, newThread, runOn, saying } from "./support.ts";
+import { asking, count, gather, lockWaiters, nested, newThread, runOn, saying, State } from "./support.ts";
 
 const metadata = { source: "loop", step: 1, parents: {} } as const;
 const tables = ["checkpoints", "checkpoint_blobs", "checkpoint_writes"];
@@ -45,6 +46,35 @@ test("a write that waits for a take-over under way is refused when the take-over
   for (const outcome of await outcomes)
     expect(outcome).toMatchObject({ status: "rejected", reason: { code: "lease_lost" } });
   for (const table of tables) expect(await count(db.pool, table, owner.thread_id)).toBe(0);
+});
+
+test("a write that is refused while another task of the step is at work ends the run, and not the process", async () => {
+  await using db = await testDatabase();
+  const owner = await newThread(db.pool);
+  const refused = Promise.withResolvers<void>();
+  const onUnhandled = (reason: unknown): void => refused.reject(new Error("unhandled", { cause: reason }));
+  process.on("unhandledRejection", onUnhandled);
+  const { config, saver } = runOn(db.pool, owner);
+  const putWrites = saver.putWrites.bind(saver);
+  saver.putWrites = (...call) => {
+    const put = putWrites(...call);
+    put.catch(() => setImmediate(refused.resolve)); // node looks for the unhandled ones in between
+    return put;
+  };
+  const graph = new StateGraph(State)
+    .addNode("quick", async () => {
+      await db.pool.query("update thread_owner set epoch = epoch + 1 where thread_id = $1", [owner.thread_id]);
+      return { said: ["quick"] };
+    })
+    .addNode("slow", async () => {
+      await refused.promise;
+      return { said: ["slow"] };
+    })
+    .addEdge("__start__", "quick")
+    .addEdge("__start__", "slow")
+    .compile();
+  await expect(graph.invoke({ said: [] }, config)).rejects.toMatchObject({ code: "lease_lost" });
+  process.off("unhandledRejection", onUnhandled);
 });
 
 test("a take-over waits for a write under way, which lands", async () => {
