@@ -56,6 +56,7 @@ export async function chaos(options: ChaosOptions): Promise<Outcome> {
   const { seed, say } = options;
   const random = new Random(seed);
   await using cleanup = new AsyncDisposableStack();
+  using _ = disposedOnSignal(cleanup);
   const folder = options.logs ?? (await mkdtemp(join(tmpdir(), "pawl-chaos-")));
   await mkdir(folder, { recursive: true });
   if (options.logs === undefined) cleanup.defer(() => rm(folder, { recursive: true, force: true }));
@@ -121,6 +122,18 @@ export async function chaos(options: ChaosOptions): Promise<Outcome> {
     ...told(fleet),
     leaseMs: world.leaseMs,
     seconds: seconds(),
+  };
+}
+
+/** Whoever ends this process before the end leaves no process behind. */
+function disposedOnSignal(cleanup: AsyncDisposableStack): Disposable {
+  const events = ["SIGINT", "SIGTERM", "disconnect"] as const;
+  const end = (): void => void cleanup.disposeAsync().finally(() => process.exit(143));
+  for (const event of events) process.once(event, end);
+  return {
+    [Symbol.dispose]() {
+      for (const event of events) process.off(event, end);
+    },
   };
 }
 

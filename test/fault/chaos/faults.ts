@@ -26,8 +26,7 @@ export interface World {
 
 export const FAULTS: Readonly<Record<string, (world: World) => Promise<void>>> = {
   "kill of an executing process": async (world) => {
-    const member = pickMember(world, ({ executes }) => executes);
-    if (!member) return;
+    const member = await someMember(world, ({ executes }) => executes);
     const bereaved = await lookAt(world.db, member.pid);
     const since = performance.now();
     await member.end("SIGKILL");
@@ -36,15 +35,13 @@ export const FAULTS: Readonly<Record<string, (world: World) => Promise<void>>> =
   },
 
   "kill of a listening process": async (world) => {
-    const member = pickMember(world, ({ executes }) => !executes);
-    if (!member) return;
+    const member = await someMember(world, ({ executes }) => !executes);
     await member.end("SIGKILL");
     world.meanwhile(member.start());
   },
 
   "stop past the lease, and continue": async (world) => {
-    const member = pickMember(world, ({ executes }) => executes);
-    if (!member) return;
+    const member = await someMember(world, ({ executes }) => executes);
     const bereaved = await lookAt(world.db, member.pid);
     const since = performance.now();
     member.stop();
@@ -54,16 +51,14 @@ export const FAULTS: Readonly<Record<string, (world: World) => Promise<void>>> =
   },
 
   "stop of a listening process, and continue": async (world) => {
-    const member = pickMember(world, ({ listens }) => listens);
-    if (!member) return;
+    const member = await someMember(world, ({ listens }) => listens);
     member.stop();
     await delay(world.random.between(200, 2_000));
     member.continue();
   },
 
   "termination and restart": async (world) => {
-    const member = pickMember(world, () => true);
-    if (!member) return;
+    const member = await someMember(world, () => true);
     await member.end("SIGTERM");
     world.meanwhile(member.start());
   },
@@ -84,16 +79,14 @@ export const FAULTS: Readonly<Record<string, (world: World) => Promise<void>>> =
   },
 
   "database silent for less than the lease": async (world) => {
-    const member = pickMember(world, () => true);
-    if (!member) return;
+    const member = await someMember(world, () => true);
     member.database.silence();
     await delay(world.random.between(100, world.leaseMs / 2));
     member.database.thaw();
   },
 
   "database silent past the lease": async (world) => {
-    const member = pickMember(world, ({ executes }) => executes);
-    if (!member) return;
+    const member = await someMember(world, ({ executes }) => executes);
     const bereaved = await lookAt(world.db, member.pid);
     const since = performance.now();
     member.database.silence();
@@ -104,8 +97,7 @@ export const FAULTS: Readonly<Record<string, (world: World) => Promise<void>>> =
   },
 
   "kill while the database is silent": async (world) => {
-    const member = pickMember(world, ({ executes }) => executes);
-    if (!member) return;
+    const member = await someMember(world, ({ executes }) => executes);
     const bereaved = await lookAt(world.db, member.pid);
     member.database.silence();
     const since = performance.now();
@@ -130,13 +122,19 @@ export const FAULTS: Readonly<Record<string, (world: World) => Promise<void>>> =
   },
 };
 
-/** Rather one that has something to lose, for faults that are measured. */
-function pickMember({ fleet, random, say }: World, suits: (member: Member) => boolean): Member | undefined {
-  const up = fleet.members.filter((member) => member.state === "up" && suits(member));
-  if (up.length === 0) return undefined;
-  const member = random.pick(up);
-  say(`  to ${member.name}`);
-  return member;
+const LOOK_MS = 20;
+
+/** One of those that are up; waits until there is one. */
+async function someMember(world: World, suits: (member: Member) => boolean): Promise<Member> {
+  for (;;) {
+    const up = world.fleet.members.filter((member) => member.state === "up" && suits(member));
+    if (up.length > 0) {
+      const member = world.random.pick(up);
+      world.say(`  to ${member.name}`);
+      return member;
+    }
+    await delay(LOOK_MS);
+  }
 }
 
 /** Milliseconds beyond the lease after which a reader wants to know what stands in the way of a recovery. */
@@ -158,6 +156,11 @@ async function measure(world: World, bereaved: Bereaved, at: { since: number; sh
   );
 }
 
+/** Processes start as slowly as the machine is busy: without this a slow one would soon have none left to take away. */
+async function mostAreUp({ fleet }: World): Promise<void> {
+  while (fleet.members.filter(({ state }) => state !== "up").length > 1) await delay(LOOK_MS);
+}
+
 /** Each kind once, in a random order, with pauses between them; then again, until `signal` is aborted. Counts them. */
 export async function injectFaults(
   world: World,
@@ -169,6 +172,7 @@ export async function injectFaults(
   while (!signal.aborted) {
     for (const name of world.random.shuffled(names)) {
       await delay(world.random.between(100, 1_200), undefined, { signal }).catch(() => {});
+      await mostAreUp(world);
       if (signal.aborted) return count;
       world.say(name);
       await FAULTS[name]?.(world);

@@ -43,6 +43,7 @@ export class Member {
   readonly #options: MemberOptions;
   readonly #log: WriteStream;
   #child: ChildProcess | undefined;
+  #isDisposed = false;
   #exited: Promise<unknown> = Promise.resolve();
 
   constructor(options: MemberOptions) {
@@ -69,6 +70,7 @@ export class Member {
   async start(): Promise<void> {
     this.state = "starting";
     for (let tries = 1; tries <= MAX_STARTS; tries += 1) {
+      if (this.#isDisposed) return;
       if (await this.#startOnce()) {
         this.state = "up";
         return;
@@ -97,6 +99,7 @@ export class Member {
 
   /** At the end of everything, in whatever state. */
   async dispose(): Promise<void> {
+    this.#isDisposed = true;
     if (this.state !== "down") await this.end("SIGKILL");
     this.#log.end();
   }

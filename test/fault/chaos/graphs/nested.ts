@@ -1,6 +1,6 @@
 /** A subgraph of three steps, one with an effect, between two steps of its parent. */
 import { Annotation, type LangGraphRunnableConfig, StateGraph } from "@langchain/langgraph";
-import { act, State, type StateOf, step } from "./state.ts";
+import { act, State, step } from "./state.ts";
 
 const Inner = Annotation.Root({
   plan: Annotation<string>,
@@ -13,7 +13,7 @@ const Inner = Annotation.Root({
 const Outer = Annotation.Root({ ...State.spec, trail: Annotation<string[]> });
 
 const inside = (name: string) => async (state: typeof Inner.State, config: LangGraphRunnableConfig) => ({
-  trail: (await step(name)({ ...state, log: [] } as StateOf, config)).log,
+  trail: (await step(name)({ ...state, log: [] }, config)).log,
 });
 
 const inner = new StateGraph(Inner)
