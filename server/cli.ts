@@ -180,6 +180,8 @@ function endOrderly(running: Running, { log, database }: Pick<Ground, "log" | "d
         },
       );
   };
+  // Graphs are others' code, and up to as many runs as this process executes would pay for one forgotten promise.
+  process.on("unhandledRejection", (error) => log.error({ error: asError(error) }, "unhandled rejection"));
   process.on("SIGTERM", end);
   process.on("SIGINT", end);
   database.onExit((error) => {

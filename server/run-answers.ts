@@ -35,8 +35,12 @@ export async function* asEventStream(
 }
 
 /** JSON after white space: one byte at once, so that the client has its headers, and one each second against time-outs. */
-export async function* asFinalValues(outcome: () => Promise<RunOutcome>, log: Log): AsyncGenerator<string> {
-  for await (const item of withTicks(resolved(outcome, log), KEEP_ALIVE_SECONDS)) {
+export async function* asFinalValues(
+  outcome: () => Promise<RunOutcome>,
+  gone: AbortSignal,
+  log: Log,
+): AsyncGenerator<string> {
+  for await (const item of withTicks(resolved(outcome, gone, log), KEEP_ALIVE_SECONDS)) {
     if (item === tick) yield "\n";
     else yield JSON.stringify(item.error ? { __error__: item.error } : (item.values ?? null));
   }
@@ -46,10 +50,11 @@ async function* opened(open: () => Promise<AsyncIterable<RunEvent>>): AsyncGener
   yield* await open();
 }
 
-async function* resolved(outcome: () => Promise<RunOutcome>, log: Log) {
+async function* resolved(outcome: () => Promise<RunOutcome>, gone: AbortSignal, log: Log) {
   try {
     yield await outcome();
   } catch (error) {
+    if (gone.aborted) return;
     if (!isPawlError(error)) log.error({ error }, "Waiting for a run broke off");
     yield { values: null, error: toRunError(error) };
   }

@@ -157,6 +157,16 @@ test("a worker of its own executes what a server without workers accepts", async
   expect(await worker.kill("SIGTERM")).toBe(0);
 });
 
+test("a promise that one graph forgets does not end the process with the runs of the others", async () => {
+  await using database = await testDatabase();
+  const both = { ...graphs, forgetful: "test/support/graphs/forgetful.ts:graph" };
+  await using server = await spawnServer({ graphs: both, ...database });
+  expect(await server.client.runs.wait(null, "forgetful", { input: {} })).toMatchObject({ done: 1 });
+  await server.written(/"forgotten"[^]*unhandled rejection/);
+  expect(await server.client.runs.wait(null, "steps", { input: { steps: 1, ms: 1 } })).toMatchObject({ done: 1 });
+  expect(await server.kill("SIGTERM")).toBe(0);
+});
+
 test("a second signal ends it at once", async () => {
   await using database = await testDatabase();
   await using server = await spawnServer({ graphs, ...database, env: { LOG_LEVEL: "info" } });

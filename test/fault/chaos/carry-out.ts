@@ -122,5 +122,5 @@ function answerTo({ journal, otherSide }: Carrying, plan: Plan, { value }: Quest
   const name = STEPS[plan.graph].map((step) => `${plan.name}/${step}`).find((each) => text.includes(each));
   if (name === undefined) throw new Error(`An unknown question: ${text}`);
   journal.askedAbout.add(name);
-  return otherSide.done.has(name) ? { decision: "happened", result: { receipt: name } } : { decision: "not_happened" };
+  return otherSide.done.has(name) ? { type: "happened", result: { receipt: name } } : { type: "not_happened" };
 }

@@ -7,6 +7,8 @@ export interface Accepted {
   /** Name of the POST, also in the run's metadata: `<plan>`, `<plan>-second` or `<plan>-answer-<n>`. */
   readonly post: string;
   readonly plan: string;
+  /** Whether the POST carried a key by which the server can tell a repetition. */
+  readonly isKeyed: boolean;
   /** By `GET`, when the client was through with it; "gone" after a rollback. */
   status: string;
 }

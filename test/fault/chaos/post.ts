@@ -42,7 +42,8 @@ export async function runPost(clients: Clients, post: Post): Promise<Accepted | 
     journal.refused += 1;
     return undefined;
   }
-  const accepted: Accepted = { runId, threadId: post.threadId, post: post.name, plan: post.plan, status: "accepted" };
+  const { name, plan, threadId, key } = post;
+  const accepted: Accepted = { runId, threadId, post: name, plan, isKeyed: key !== "none", status: "accepted" };
   journal.accepted.push(accepted);
   const isOver = created.isOver || (post.key !== "none" && (await follow(clients, accepted, post.following)));
   const status = await statusNow(clients, accepted);
@@ -116,10 +117,9 @@ function payloadOf({ name, body }: Post) {
 }
 
 /** The run that this POST has made, by its name in the metadata. */
-export async function findRun({ http, journal }: Clients, { threadId, name }: Post): Promise<string | undefined> {
+export async function findRun({ http }: Clients, { threadId, name }: Post): Promise<string | undefined> {
   const list = await http.insist((client) => client.runs.list(threadId, { limit: 100 })).catch(ignoreGone);
   const own = (list ?? []).filter(({ metadata }) => (metadata as { post?: string } | null)?.post === name);
-  if (own.length > 1) journal.oddities.push(`${name}: two runs of a POST without a key`);
   return own.at(-1)?.run_id;
 }
 

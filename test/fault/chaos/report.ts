@@ -27,7 +27,7 @@ export function invariants({ journal, findings, misdeeds }: Outcome): Row[] {
     details: found,
   });
   return [
-    none("created twice under one key", journal.createdTwice),
+    none("created twice under one key", findings.createdTwice),
     none("lost", [...findings.lost, ...journal.givenUp.map((plan) => `${plan}: its client gave up`)]),
     none("stranded", findings.stranded),
     none("effects duplicated", findings.duplicated),
@@ -64,6 +64,7 @@ export function counts({ journal, findings, faults, seconds, recoveries }: Outco
     told("plans carried out", journal.finished),
     told("runs accepted", journal.accepted.length),
     told("POSTs refused", journal.refused),
+    told("POSTs without a key that made two runs", findings.repeated.length),
     told(
       "faults",
       [...faults.values()].reduce((sum, n) => sum + n, 0),
