@@ -116,7 +116,8 @@ export function createRuns({ pool, hub, signals, onWork }: RunsOptions): Runs {
     },
 
     async join(principal, ref, signal) {
-      const place = freshPlace(principal, ref) ?? (await findRun(pool, principal, ref));
+      const find = () => untilReachable(() => findRun(pool, principal, ref), signal);
+      const place = freshPlace(principal, ref) ?? (await find());
       const outcome = await outcomeOf(ref.runId, signal);
       return outcome.values === null
         ? { ...outcome, values: await untilReachable(() => readValues(pool, place.thread_id), signal) }

@@ -39,6 +39,27 @@ test("Postgres is restarted while a run executes: the run ends, and later runs t
   expect(await outcome(host.runs, later.run_id)).toMatchObject({ status: "success" });
 });
 
+test("who asks for the end of a run while the database is away is told when it is back", async () => {
+  await using server = await testServer();
+  const db: TestDatabase = {
+    connection: server.connection,
+    pool: createPool({ ...server.connection, max: 10, name: "test", log: silent }),
+    [Symbol.asyncDispose]: () => db.pool.end(),
+  };
+  const { graph, entered, open } = gated();
+  await using host = await runsHost({ graph }, db);
+  await host.startWorker();
+  const elsewhere = await host.elsewhere();
+  const run = await host.create(await host.thread(), { input: { log: ["asked"] } });
+  await entered;
+  await server.postgres.stop();
+  const told = elsewhere.join(localPrincipal, { runId: run.run_id }, never);
+  told.catch(() => {}); // looked at below
+  await server.restart();
+  open();
+  expect(await told).toMatchObject({ status: "success", values: { log: ["asked", "done"] } });
+});
+
 test("every connection is cut while runs execute: each run ends once, in success", async () => {
   await using db = await testDatabase();
   const { graph, entered, open } = gated();
