@@ -50,7 +50,7 @@ const LANES = 12;
 const PLANS_A_THREAD = 4;
 const THINK_MS = 400;
 /** For what is under way when the faults are over. */
-const QUIET_MS = 90_000;
+const QUIET_MS = 180_000;
 
 export async function chaos(options: ChaosOptions): Promise<Outcome> {
   const { seed, say } = options;
@@ -167,7 +167,7 @@ function carryOutPlans(carrying: Carrying, { random, isEnough }: LoadOptions) {
 
 /** What is left may still be taken over: for as long as that can take. */
 async function quiet(db: pg.Pool): Promise<void> {
-  for (const end = performance.now() + LEASE_SECONDS * 4_000; performance.now() < end;) {
+  for (const end = performance.now() + LEASE_SECONDS * 10_000; performance.now() < end;) {
     const { rowCount } = await db.query(
       `select from runs where status in ('pending', 'running')
        union all select from workers where lease_until < now()`,

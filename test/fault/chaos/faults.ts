@@ -1,6 +1,7 @@
 /** What goes wrong, each kind with its own end: when a fault's promise resolves, the world is whole again, but for processes that still start. */
 import { setTimeout as delay } from "node:timers/promises";
 import type pg from "pg";
+import { untilReachable } from "../../../db/connection-error.ts";
 import type { TestServer } from "../../support/database.ts";
 import type { Fleet } from "./fleet.ts";
 import type { Member } from "./member.ts";
@@ -64,11 +65,15 @@ export const FAULTS: Readonly<Record<string, (world: World) => Promise<void>>> =
   },
 
   "backends terminated": async ({ db, random }) => {
-    const { rows } = await db.query<{ pid: number }>(
-      "select pid from pg_stat_activity where application_name like 'pawl %' order by pid",
-    );
-    const some = random.shuffled(rows).slice(0, random.between(1, 6));
-    await db.query("select pg_terminate_backend(pid) from unnest($1::int[]) pid", [some.map(({ pid }) => pid)]);
+    const [number, draw] = [random.between(1, 6), random.next()];
+    const terminate = () =>
+      db.query(
+        `select pg_terminate_backend(pid)
+           from (select pid from pg_stat_activity where application_name like 'pawl %'
+                  order by md5(pid::text || $2) limit $1) some`,
+        [number, String(draw)],
+      );
+    await untilReachable(terminate, AbortSignal.timeout(AWAY_MS));
   },
 
   "fast restart of Postgres": async ({ postgres }) => postgres.restart(),
@@ -123,6 +128,8 @@ export const FAULTS: Readonly<Record<string, (world: World) => Promise<void>>> =
 };
 
 const LOOK_MS = 20;
+/** For how long Postgres may be away after a restart. */
+const AWAY_MS = 30_000;
 
 /** One of those that are up; waits until there is one. */
 async function someMember(world: World, suits: (member: Member) => boolean): Promise<Member> {

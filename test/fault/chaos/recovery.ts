@@ -1,6 +1,7 @@
 /** How long a run stands still after its process was taken away: seen in the database, from outside. */
 import { setTimeout as delay } from "node:timers/promises";
 import type pg from "pg";
+import { untilReachable } from "../../../db/connection-error.ts";
 import { LOCK_BASE } from "../../../runs/membership/messages.ts";
 
 /** What shows the death: the worker's lock, for which another worker waits, or only that its lease ran out. */
@@ -19,7 +20,12 @@ export interface Bereaved {
   readonly isWatched: boolean;
 }
 
-export async function lookAt(db: pg.Pool, pid: number): Promise<Bereaved> {
+/** Just after a restart a connection of the pool may be one of before. */
+export function lookAt(db: pg.Pool, pid: number): Promise<Bereaved> {
+  return untilReachable(() => lookOnce(db, pid), AbortSignal.timeout(PATIENCE_MS));
+}
+
+async function lookOnce(db: pg.Pool, pid: number): Promise<Bereaved> {
   const { rows: runs } = await db.query<{ run_id: string; attempt: number }>(
     `select r.run_id, r.attempt
        from runs r join workers w using (worker_id)
