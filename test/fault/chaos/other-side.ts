@@ -22,7 +22,7 @@ export interface OtherSide extends AsyncDisposable {
 }
 
 const HANGS_UP = 0.04;
-const LONGEST_MS = 60;
+const LONGEST_MS = 200;
 
 export async function startOtherSide(random: Random): Promise<OtherSide> {
   const done = new Map<string, Done>();
