@@ -70,7 +70,7 @@ export const FAULTS: Readonly<Record<string, (world: World) => Promise<void>>> =
       db.query(
         `select pg_terminate_backend(pid)
            from (select pid from pg_stat_activity where application_name like 'pawl %'
-                  order by md5(pid::text || $2) limit $1) some`,
+                  order by md5(pid::text || $2) limit $1) chosen`,
         [number, String(draw)],
       );
     await untilReachable(terminate, AbortSignal.timeout(AWAY_MS));
