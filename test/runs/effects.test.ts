@@ -3,7 +3,7 @@ import pg from "pg";
 import { beforeEach, describe, expect, test } from "vitest";
 import type { Effect } from "../../lib/effect.ts";
 import { isPawlError } from "../../lib/errors.ts";
-import { type RunId, type ThreadId, uuidv7 } from "../../lib/ids.ts";
+import { type ThreadId, uuidv7 } from "../../lib/ids.ts";
 import { localPrincipal } from "../../lib/principal.ts";
 import { claimRuns } from "../../runs/claim.ts";
 import { RunLedger } from "../../runs/effects/ledger.ts";
@@ -59,12 +59,12 @@ async function unknown(on: RunsHost): Promise<{ threadId: ThreadId; question: Qu
   const threadId = await on.thread();
   const workerId = uuidv7();
   const { run_id } = await on.create(threadId, { context: { name: "irreversible" } });
-  const [claimed] = await claimRuns(on.db.pool, { workerId, graphs: [...on.graphs.values()], limit: 1 });
+  const [attempt] = await claimRuns(on.db.pool, { workerId, graphs: [...on.graphs.values()], limit: 1 });
   await on.db.pool.query(
     `insert into effects (thread_id, key, run_id, epoch, name, kind, task_id, tool_call_id, deadline)
      select $1, 'call-1:' || encode(sha256('{"text":"hello"}'), 'hex'), $2, $3, 'irreversible', 'irreversible', 'gone', 'call-1',
             clock_timestamp() + interval '1 hour'`,
-    [threadId, run_id, claimed!.epoch],
+    [threadId, run_id, attempt!.epoch],
   );
   await on.db.pool.query("update runs set status = 'pending', worker_id = null, epoch = null where run_id = $1", [
     run_id,
@@ -222,7 +222,7 @@ async function claimed(on: RunsHost) {
   const [owner] = await claimRuns(on.db.pool, { workerId: uuidv7(), graphs: [...on.graphs.values()], limit: 1 });
   const ledger = (db: pg.Pool | pg.Client = on.db.pool) =>
     new RunLedger({ db, owner: owner!, run: owner!, signal: never, durability: "sync" });
-  return { threadId, owner: owner!, ledger, runId: owner!.run_id as RunId };
+  return { threadId, owner: owner!, ledger, runId: owner!.run_id };
 }
 
 const letter = (taskId: string, more: Partial<Effect> = {}) =>
@@ -367,7 +367,7 @@ describe("a thread that is", () => {
     );
     const threads = createThreads({ pool: on.db.pool, graphs: on.graphs });
     const copy = await threads.copy(localPrincipal, threadId);
-    const copyId = copy.thread_id as ThreadId;
+    const copyId = copy.thread_id;
     expect(await rowsOf(on, copyId)).toMatchObject([{ key, state: "unknown", idempotency_key: `${threadId}:${key}` }]);
     await passDeadline(on, copyId);
     const [question] = await questions(on, copyId);
