@@ -80,7 +80,7 @@ const turn = fc
     calls: fc.array(fc.record({ id: callIds, args: fc.constantFrom("{}", '{"a":1}', '{"a":', "") }), { maxLength: 3 }),
   })
   .map(({ text, calls }): Step => async (thread) => {
-    const ingest = new Ingest((await thread.heal()) as ConstructorParameters<typeof Ingest>[0]);
+    const ingest = new Ingest(await thread.heal());
     const tool_calls = calls.map(({ id, args }) => ({
       id,
       type: "function",
