@@ -8,6 +8,7 @@ import { z } from "zod";
 import { jsonDigest } from "../lib/digest.ts";
 import type { EffectAnswer, UnknownEffect } from "../lib/effect.ts";
 import type { HostPorts } from "../lib/host.ts";
+import { cleanText } from "../lib/text.ts";
 import { reported, type Tool, type ToolOutcome } from "../tools/index.ts";
 import { inAnyDialect, opened } from "./decision.ts";
 import { superset } from "./question.ts";
@@ -95,7 +96,7 @@ export function readAnswer(answer: unknown, { unclear }: UnknownEffect): EffectA
   const parsed = UnknownAnswer.safeParse(answer);
   if (parsed.success) {
     const said = opened(parsed.data);
-    const message = ("message" in said ? said.message : undefined) ?? undefined;
+    const message = "message" in said && said.message ? cleanText(said.message) : undefined;
     const result = "result" in said ? said.result : undefined;
     const isClear = said.type === "happened" || result === undefined;
     if (isClear) return { decision: said.type, message, ...(said.type === "happened" && { result: reported(result) }) };

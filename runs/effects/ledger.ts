@@ -5,8 +5,6 @@ import { PawlError } from "../../lib/errors.ts";
 import { EffectsInPostgres, type EffectRowsOptions } from "./rows.ts";
 
 export interface LedgerOptions extends EffectRowsOptions {
-  /** Aborted when the run is cancelled or its worker lost the lease. */
-  readonly signal: AbortSignal;
   readonly durability: "sync" | "async" | "exit";
 }
 

@@ -3,6 +3,7 @@
  * fence: a worker that lost its lease dispatches, settles and decides nothing. `dispatched` and what ends it wait for
  * the disk even where the database does not by itself; `reserved` leaves that to them.
  */
+import { untilReachable } from "../../db/connection-error.ts";
 import { type Owner, fence, leaseLost } from "../../db/fence.ts";
 import type { Queryable } from "../../db/pool.ts";
 import { cameFrom, type EffectAnswer, type EffectState, type KnownEffect } from "../../lib/effect.ts";
@@ -13,6 +14,8 @@ export interface EffectRowsOptions {
   readonly db: Queryable;
   readonly owner: Owner;
   readonly run: { readonly run_id: string; readonly tenant: string };
+  /** Aborted when the run is cancelled or its worker lost the lease. */
+  readonly signal: AbortSignal;
 }
 
 interface Row {
@@ -49,11 +52,13 @@ export class EffectsInPostgres implements EffectRows {
   readonly #db: Queryable;
   readonly #owner: Owner;
   readonly #run: EffectRowsOptions["run"];
+  readonly #signal: AbortSignal;
 
-  constructor({ db, owner, run }: EffectRowsOptions) {
+  constructor({ db, owner, run, signal }: EffectRowsOptions) {
     this.#db = db;
     this.#owner = owner;
     this.#run = run;
+    this.#signal = signal;
   }
 
   reserve({ key, taskId, name, kind, toolCallId }: TaskEffect): Promise<EffectRow> {
@@ -100,8 +105,12 @@ export class EffectsInPostgres implements EffectRows {
     });
   }
 
+  /**
+   * Waits while Postgres is away: what is known must not be lost with a connection. If a try that failed did land, the
+   * next one finds nothing to change, and the run goes on elsewhere, from the stored result.
+   */
   async settle({ key }: TaskEffect, attempt: number, { state, result }: EffectOutcome): Promise<void> {
-    const { rowCount } = await this.#db.query({
+    const query = {
       name: "settle-effect",
       text: `
         with ${fence},
@@ -122,7 +131,8 @@ export class EffectsInPostgres implements EffectRows {
         result === undefined ? null : JSON.stringify(result),
         cameFrom[state],
       ],
-    });
+    };
+    const { rowCount } = await untilReachable(() => this.#db.query(query), this.#signal);
     if (rowCount !== 1) throw leaseLost(this.#owner);
   }
 

@@ -263,6 +263,20 @@ describe("a tool that can ask the other side", () => {
   });
 });
 
+test("a call that was under way when its run was cancelled is not told to have been left out", async () => {
+  const cancel = new AbortController();
+  const { tool, sent } = bank([() => (cancel.abort(new Error("cancelled")), new Promise(() => {}))]);
+  const conversation = new Conversation([tool]);
+  model.current.script({ calls: [wire] }, { text: "All right." });
+  const input = { messages: [{ role: "user", content: "Wire it" }] };
+  const run = conversation.agent.invoke(input, { ...conversation.config, signal: cancel.signal });
+  await expect(run).rejects.toThrow();
+  const messages = await conversation.say("What became of it?");
+  expect(results(messages)).toMatchObject([{ code: "EFFECT_UNKNOWN" }]);
+  expect(messages.at(-1)!.response_metadata["history_repaired"]).toMatchObject([{ type: "missing_result" }]);
+  expect(sent).toHaveLength(1);
+});
+
 test("a person who types instead of answering is not told that the call never ran", async () => {
   const { conversation, sent } = await asked([lost]);
   model.current.script({ text: "All right." });

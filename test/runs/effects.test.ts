@@ -1,17 +1,15 @@
 /** The ledger in Postgres: what its rows may look like, who may change them, and what each answer of a person does. */
-import pg from "pg";
 import { beforeEach, describe, expect, test } from "vitest";
-import type { Effect } from "../../lib/effect.ts";
 import { isPawlError } from "../../lib/errors.ts";
 import { type ThreadId, uuidv7 } from "../../lib/ids.ts";
 import { localPrincipal } from "../../lib/principal.ts";
 import { claimRuns } from "../../runs/claim.ts";
-import { RunLedger } from "../../runs/effects/ledger.ts";
 import type { RunCreate } from "../../runs/index.ts";
 import { createThreads } from "../../runs/threads/threads.ts";
 import { effectGraph } from "../support/graphs/effect.ts";
 import { type OtherSide, otherSide } from "../support/other-side.ts";
 import { type RunsHost, runsHost } from "../support/runs.ts";
+import { answersOf, rowsOf } from "./effect-rows.ts";
 
 const never = new AbortController().signal;
 
@@ -23,18 +21,6 @@ beforeEach(async () => {
 });
 
 const host = (): Promise<RunsHost> => runsHost({ effect: effectGraph() });
-
-async function rowsOf({ db }: RunsHost, threadId: ThreadId): Promise<Record<string, unknown>[]> {
-  const { rows } = await db.pool.query("select * from effects where thread_id = $1 order by key", [threadId]);
-  return rows;
-}
-
-async function answersOf({ db }: RunsHost, threadId: ThreadId): Promise<Record<string, unknown>[]> {
-  const { rows } = await db.pool.query("select * from effect_answers where thread_id = $1 order by answered_at", [
-    threadId,
-  ]);
-  return rows;
-}
 
 async function run(on: RunsHost, threadId: ThreadId, body: Partial<RunCreate>) {
   const { run_id } = await on.create(threadId, { context: { name: "irreversible" }, ...body });
@@ -213,118 +199,6 @@ test("of two who answer at once one decides, the other is told, and the answer c
   const second = answer(3);
   await expect(second).rejects.toSatisfy((error) => isPawlError(error));
   expect(await answersOf(on, threadId)).toHaveLength(1);
-});
-
-/** The ledger of a run that is claimed and executes nothing. */
-async function claimed(on: RunsHost) {
-  const threadId = await on.thread();
-  await on.create(threadId);
-  const [owner] = await claimRuns(on.db.pool, { workerId: uuidv7(), graphs: [...on.graphs.values()], limit: 1 });
-  const ledger = (db: pg.Pool | pg.Client = on.db.pool) =>
-    new RunLedger({ db, owner: owner!, run: owner!, signal: never, durability: "sync" });
-  return { threadId, owner: owner!, ledger, runId: owner!.run_id };
-}
-
-const letter = (taskId: string, more: Partial<Effect> = {}) =>
-  ({ key: "letter", name: "letter", kind: "irreversible", taskId, ...more }) as const;
-const lost = (): Promise<never> => Promise.reject(new Error("socket closed"));
-const done = (): Promise<string> => Promise.resolve("receipt");
-
-describe("inside the ledger", () => {
-  test("of two tasks that decide about one attempt the first wins", async () => {
-    await using on = await host();
-    const { threadId, ledger } = await claimed(on);
-    await expect(ledger().perform(letter("a"), lost)).rejects.toSatisfy((e) => isPawlError(e, "effect_unknown"));
-    const about = (taskId: string) => ({ key: "letter", taskId, attempt: 1, ordinal: 0 });
-    await Promise.all([
-      ledger().answer(about("a"), { decision: "happened", result: "a" }),
-      ledger().answer(about("b"), { decision: "happened", result: "b" }),
-    ]);
-    const [only, ...more] = await answersOf(on, threadId);
-    expect(more).toEqual([]);
-    expect(await ledger().perform(letter("c"), lost)).toBe(only!["task_id"]);
-  });
-
-  test("an answer about an earlier attempt does nothing", async () => {
-    await using on = await host();
-    const { threadId, ledger } = await claimed(on);
-    await expect(ledger().perform(letter("a"), lost)).rejects.toThrow("not known");
-    await ledger().answer({ key: "letter", taskId: "a", attempt: 0, ordinal: 0 }, { decision: "happened" });
-    expect(await rowsOf(on, threadId)).toMatchObject([{ state: "unknown" }]);
-    expect(await answersOf(on, threadId)).toEqual([]);
-  });
-
-  test.each([
-    ["before the deadline, though it is over now", "+", "too_early"],
-    ["after the deadline", "-", null],
-  ])("it did not happen, says a run that was asked for %s", async (_, sign, refusal) => {
-    await using on = await host();
-    const { threadId, runId, ledger } = await claimed(on);
-    await expect(ledger().perform(letter("a"), lost)).rejects.toThrow("not known");
-    await on.db.pool.query(
-      `update effects set deadline = r.created_at ${sign} interval '1 microsecond' from runs r where r.run_id = $1`,
-      [runId],
-    );
-    await ledger().answer({ key: "letter", taskId: "a", attempt: 1, ordinal: 0 }, { decision: "not_happened" });
-    expect(await answersOf(on, threadId)).toMatchObject([{ decision: "not_happened", refusal }]);
-    expect(await rowsOf(on, threadId)).toMatchObject([{ state: refusal === null ? "reserved" : "unknown" }]);
-  });
-
-  test("what failed for sure may be tried by another task, and not by its own", async () => {
-    await using on = await host();
-    const { ledger } = await claimed(on);
-    const isFailure = (result: unknown): boolean => result === "refused";
-    expect(await ledger().perform(letter("a", { isFailure }), async () => "refused")).toBe("refused");
-    expect(await ledger().perform(letter("a", { isFailure }), done)).toBe("refused");
-    expect(await ledger().perform(letter("b", { isFailure }), done)).toBe("receipt");
-    expect(await ledger().perform(letter("c", { isFailure }), lost)).toBe("receipt");
-  });
-
-  test("equal effects at once are one: the others wait for its result", async () => {
-    await using on = await host();
-    const { ledger } = await claimed(on);
-    const one = ledger();
-    let sent = 0;
-    const send = async (): Promise<number> => ++sent;
-    const results = await Promise.all(Array.from({ length: 20 }, (_, n) => one.perform(letter(`${n}`), send)));
-    expect(new Set(results)).toEqual(new Set([1]));
-  });
-
-  test("what was not sent since the run was cancelled in time is reserved again, not unknown", async () => {
-    await using on = await host();
-    const { threadId, owner } = await claimed(on);
-    const cancel = new AbortController();
-    const cancelling = {
-      query: async (query: pg.QueryConfig) => {
-        const result = await on.db.pool.query(query);
-        if (query.name === "dispatch-effect") cancel.abort(new Error("cancelled"));
-        return result;
-      },
-    } as unknown as pg.Pool;
-    const ledger = new RunLedger({ db: cancelling, owner, run: owner, signal: cancel.signal, durability: "sync" });
-    await expect(ledger.perform(letter("a"), () => expect.unreachable())).rejects.toThrow("cancelled");
-    expect(await rowsOf(on, threadId)).toMatchObject([{ state: "reserved", attempt: 1 }]);
-  });
-
-  test("the dispatch and the result wait for the disk, where the database does not by itself", async () => {
-    await using on = await host();
-    const { ledger } = await claimed(on);
-    await on.db.pool.query(`
-      create table seen (state text, setting text);
-      create function see() returns trigger language plpgsql as
-        $$ begin insert into seen values (new.state, current_setting('synchronous_commit')); return null; end $$;
-      create trigger see after insert or update on effects for each row execute function see()`);
-    const client = new pg.Client(on.db.connection);
-    await client.connect();
-    await client.query("set synchronous_commit = off");
-    await ledger(client).perform(letter("a"), done);
-    await client.end();
-    const { rows } = await on.db.pool.query("select * from seen where state <> 'reserved'");
-    expect(rows).toEqual([
-      { state: "dispatched", setting: "on" },
-      { state: "committed", setting: "on" },
-    ]);
-  });
 });
 
 describe("a thread that is", () => {
