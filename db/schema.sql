@@ -72,6 +72,25 @@ create table checkpoints (
   constraint checkpoints_pkey PRIMARY KEY (thread_id, checkpoint_ns, checkpoint_id)
 );
 
+create table effect_answers (
+  thread_id uuid not null,
+  key text not null,
+  task_id text not null,
+  ordinal integer not null,
+  attempt integer not null,
+  decision text not null,
+  refusal text,
+  message text,
+  run_id uuid not null,
+  answered_by text,
+  answered_at timestamp with time zone default clock_timestamp() not null,
+  constraint effect_answers_check CHECK (((decision <> 'unclear'::text) OR (refusal IS NOT NULL))),
+  constraint effect_answers_decision_check CHECK ((decision = ANY (ARRAY['happened'::text, 'not_happened'::text, 'abandon'::text, 'unclear'::text]))),
+  constraint effect_answers_pkey PRIMARY KEY (thread_id, key, task_id, ordinal),
+  constraint effect_answers_refusal_check CHECK ((refusal = ANY (ARRAY['unclear'::text, 'too_early'::text]))),
+  constraint effect_answers_thread_id_key_fkey FOREIGN KEY (thread_id, key) REFERENCES effects(thread_id, key) ON DELETE CASCADE
+);
+
 create table effects (
   thread_id uuid not null,
   key text not null,
@@ -81,11 +100,25 @@ create table effects (
   name text not null,
   state text default 'dispatched'::text not null,
   result text,
-  dispatched_at timestamp with time zone default now() not null,
+  dispatched_at timestamp with time zone default now(),
   settled_at timestamp with time zone,
-  constraint effects_check CHECK (((settled_at IS NOT NULL) = (state <> 'dispatched'::text))),
+  kind text,
+  task_id text,
+  tool_call_id text,
+  idempotency_key text,
+  attempt integer default 1 not null,
+  deadline timestamp with time zone,
+  constraint effects_columns_of_state CHECK (
+CASE state
+    WHEN 'reserved'::text THEN ((dispatched_at IS NULL) AND (deadline IS NULL) AND (settled_at IS NULL) AND (result IS NULL))
+    WHEN 'dispatched'::text THEN ((dispatched_at IS NOT NULL) AND (settled_at IS NULL) AND (result IS NULL))
+    WHEN 'unknown'::text THEN ((dispatched_at IS NOT NULL) AND (settled_at IS NOT NULL) AND (result IS NULL))
+    WHEN 'committed'::text THEN ((settled_at IS NOT NULL) AND (result IS NOT NULL))
+    ELSE (settled_at IS NOT NULL)
+END),
+  constraint effects_kind_check CHECK ((kind = ANY (ARRAY['idempotent'::text, 'irreversible'::text]))),
   constraint effects_pkey PRIMARY KEY (thread_id, key),
-  constraint effects_state_check CHECK ((state = ANY (ARRAY['dispatched'::text, 'committed'::text, 'failed'::text]))),
+  constraint effects_state_check CHECK ((state = ANY (ARRAY['reserved'::text, 'dispatched'::text, 'committed'::text, 'failed'::text, 'unknown'::text]))),
   constraint effects_thread_id_fkey FOREIGN KEY (thread_id) REFERENCES threads(thread_id) ON DELETE CASCADE
 );
 
@@ -209,6 +242,10 @@ CREATE INDEX assistants_by_metadata ON public.assistants USING gin (metadata jso
 CREATE INDEX checkpoints_by_run ON public.checkpoints USING btree (thread_id, ((metadata ->> 'run_id'::text)));
 
 CREATE INDEX checkpoints_by_seq ON public.checkpoints USING btree (thread_id, checkpoint_ns, seq DESC);
+
+CREATE UNIQUE INDEX effect_abandoned_once ON public.effect_answers USING btree (thread_id, key, attempt, task_id) WHERE ((refusal IS NULL) AND (decision = 'abandon'::text));
+
+CREATE UNIQUE INDEX effect_decided_once ON public.effect_answers USING btree (thread_id, key, attempt) WHERE ((refusal IS NULL) AND (decision = ANY (ARRAY['happened'::text, 'not_happened'::text])));
 
 CREATE UNIQUE INDEX one_head_per_thread ON public.runs USING btree (thread_id) WHERE ready;
 

@@ -5,33 +5,27 @@
  * graph file also works under other servers and in tests.
  */
 import { randomUUID } from "node:crypto";
+import type { Effect, EffectAnswer, EffectContext, KnownEffect, UnknownEffect } from "./effect.ts";
+import { EffectLedger } from "./effect-ledger.ts";
+import { EffectsInMemory } from "./effects-in-memory.ts";
 import { PawlError } from "./errors.ts";
 
 /** The key in `config.configurable`. Every key that begins with `__` is stripped from streams and stored metadata. */
 export const HOST_KEY = "__pawl_run";
-
-export interface EffectContext {
-  /** The same for every attempt at this effect: hand it to the other side so that it can tell a repetition. */
-  readonly idempotencyKey: string;
-  /** Aborted when the run is cancelled or its worker lost the lease: check it just before sending. */
-  readonly signal: AbortSignal;
-}
-
-export interface Effect {
-  /** Names the effect within its thread: the tool call's id, the task's id, a digest of the arguments. */
-  readonly key: string;
-  /** The tool or node that does it; for people who read the ledger. */
-  readonly name: string;
-  /** An `idempotent` effect whose outcome was lost is sent again under the same key; an `irreversible` one never is. */
-  readonly kind: "idempotent" | "irreversible";
-}
+/** Where LangGraph says which task runs: the same after a crash and an answer, another one on a fork. */
+const TASK_KEY = "__pregel_task_id";
 
 export interface HostPorts {
   /**
-   * Runs `fn` once for a key; a repetition gets the stored result (JSON). Throws `effect_unknown` when an irreversible
-   * effect was sent earlier and its outcome was never recorded, `durability_required` unless the run is `sync`.
+   * Runs `fn` once for a key; a repetition gets the stored result (JSON). Throws `effect_unknown` (facts: `UnknownEffect`)
+   * when an irreversible effect was sent and its outcome was never recorded, also when `fn` has just failed (then its
+   * error is the `cause`), and `durability_required` unless the run is `sync`.
    */
-  effect<T>(effect: Effect, fn: (context: EffectContext) => Promise<T>): Promise<T>;
+  effect<T>(effect: Effect<T>, fn: (context: EffectContext) => Promise<T>): Promise<T>;
+  /** Records what a person said about it. The next `effect` with its key shows what follows, or what was refused. */
+  answerEffect(about: UnknownEffect, answer: EffectAnswer): Promise<void>;
+  /** What the ledger knows about these tool calls of the thread. */
+  knownEffects(toolCallIds: readonly string[]): Promise<KnownEffect[]>;
   now(): Date;
   /** A number in [0, 1). `name` tells the draws of one node apart. */
   random(name: string): number;
@@ -39,47 +33,61 @@ export interface HostPorts {
   id(name: string): string;
 }
 
-const hosts = new Map<string, HostPorts>();
+/** The part of a host that keeps the ledger; the rest is the same wherever a node runs. */
+export interface Host extends Omit<HostPorts, "effect" | "answerEffect" | "knownEffects"> {
+  readonly ledger: Pick<EffectLedger, "perform" | "answer" | "known">;
+}
+
+const hosts = new Map<string, Host>();
 /** Whether this process hosts runs; other servers execute the same graph files, and know no tokens. */
 let isHosting = false;
 
-/** Offers `ports` to the nodes of one run until the returned function is called. */
-export function offerHost(token: string, ports: HostPorts): () => void {
+/** Offers `host` to the nodes of one run until the returned function is called. */
+export function offerHost(token: string, host: Host): () => void {
   isHosting = true;
-  hosts.set(token, ports);
+  hosts.set(token, host);
   return () => void hosts.delete(token);
 }
 
-/** The ports for the run that `config` (a node's runtime or a tool's config) belongs to. */
+/** The ports for the task that `config` (a node's runtime or a tool's config) belongs to. */
 export function hostOf(config: { configurable?: Record<string, unknown> | undefined } | undefined): HostPorts {
   const token = config?.configurable?.[HOST_KEY];
-  const memory = unhosted(String(config?.configurable?.["thread_id"]));
-  if (typeof token !== "string" || !isHosting) return memory;
-  return hosts.get(token) ?? { ...memory, effect: refuseEffect };
+  const task = config?.configurable?.[TASK_KEY];
+  const taskId = typeof task === "string" ? task : "";
+  if (typeof token === "string" && isHosting) return portsOf(hosts.get(token) ?? gone, taskId);
+  return portsOf({ ...plain, ledger: ledgerInMemory(String(config?.configurable?.["thread_id"])) }, taskId);
+}
+
+const plain: Omit<Host, "ledger"> = { now: () => new Date(), random: () => Math.random(), id: () => randomUUID() };
+
+function portsOf({ ledger, now, random, id }: Host, taskId: string): HostPorts {
+  return {
+    effect: (effect, fn) => ledger.perform({ ...effect, taskId }, fn),
+    answerEffect: ({ key, attempt, answers }, answer) =>
+      ledger.answer({ key, taskId, attempt, ordinal: answers }, answer),
+    knownEffects: (toolCallIds) => ledger.known(toolCallIds),
+    now,
+    random,
+    id,
+  };
 }
 
 /** A task that its run has left behind, because it ignored its signal, does nothing to the world any more. */
-function refuseEffect({ name }: Effect): Promise<never> {
-  return Promise.reject(new PawlError("lease_lost", `The run is over: ${name} is not executed`));
-}
+const gone: Host = {
+  ...plain,
+  ledger: {
+    perform: ({ name }) => Promise.reject(new PawlError("lease_lost", `The run is over: ${name} is not executed`)),
+    answer: () => Promise.reject(new PawlError("lease_lost", "The run is over")),
+    known: () => Promise.reject(new PawlError("lease_lost", "The run is over")),
+  },
+};
 
-const remembered = new Map<string, Promise<unknown>>();
+const remembered = new Map<string, EffectLedger>();
 
 /** For graphs that run outside Pawl: effects are remembered for the life of the process only. */
-function unhosted(threadId: string): HostPorts {
-  return {
-    effect<T>(effect: Effect, fn: (context: EffectContext) => Promise<T>): Promise<T> {
-      const idempotencyKey = `${threadId}:${effect.key}`;
-      const earlier = remembered.get(idempotencyKey);
-      if (earlier) return earlier as Promise<T>;
-      const outcome = fn({ idempotencyKey, signal: new AbortController().signal });
-      remembered.set(idempotencyKey, outcome);
-      // What may be sent again need not be remembered as failed.
-      if (effect.kind === "idempotent") outcome.catch(() => remembered.delete(idempotencyKey));
-      return outcome;
-    },
-    now: () => new Date(),
-    random: () => Math.random(),
-    id: () => randomUUID(),
-  };
+function ledgerInMemory(threadId: string): EffectLedger {
+  const ledger =
+    remembered.get(threadId) ?? new EffectLedger(new EffectsInMemory(threadId), new AbortController().signal);
+  remembered.set(threadId, ledger);
+  return ledger;
 }

@@ -5,10 +5,12 @@
  */
 import { AIMessage, type BaseMessage, HumanMessage, SystemMessage } from "@langchain/core/messages";
 import type { LangGraphRunnableConfig } from "@langchain/langgraph";
+import { hostOf } from "../lib/host.ts";
 import { callModel as requestAnswer } from "../models/chat.ts";
 import { type Tool, toolSchemas } from "../tools/index.ts";
 import { type StopReason, stopReason } from "./budget.ts";
-import { repairHistory } from "./repair-history.ts";
+import { healHistory } from "./heal-history.ts";
+import type { Repair } from "./repair-history.ts";
 import { settingsOf } from "./settings.ts";
 
 /** Constant, and in front: servers cache the prefix of a prompt. So no clock, no ids, no name of a run. */
@@ -45,15 +47,21 @@ export interface ModelUpdate {
 export function callModel(tools: readonly Tool[]) {
   const schemas = toolSchemas(tools);
   return async (state: ModelState, config: LangGraphRunnableConfig): Promise<ModelUpdate> => {
-    const { messages, updates, repairs } = repairHistory(state.messages);
+    const { messages, updates, repairs } = await healHistory(state.messages, hostOf(config));
     if (repairs.length > 0) config.writer?.({ type: "history_repaired", repairs });
     const stop = stopReason(messages, settingsOf(config).max_model_turns);
     // On the last turn too the tools stay in the request, where history and cached prefix have them.
     const ask = (note?: string): Promise<AIMessage> =>
       requestAnswer(request(messages, note), { tools: schemas, toolChoice: stop ? "none" : "auto", config });
     const answer = stop ? degraded(await ask(LAST_TURN[stop]), stop) : await nextAnswer(ask);
-    return { messages: [...updates, answer], reviews: null };
+    return { messages: [...updates, withRepairs(answer, repairs)], reviews: null };
   };
+}
+
+/** What was repaired stays visible in the state, at the answer that was given to it. */
+function withRepairs(answer: AIMessage, repairs: readonly Repair[]): AIMessage {
+  if (repairs.length > 0) answer.response_metadata = { ...answer.response_metadata, history_repaired: repairs };
+  return answer;
 }
 
 async function nextAnswer(ask: (note?: string) => Promise<AIMessage>): Promise<AIMessage> {

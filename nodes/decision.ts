@@ -62,14 +62,21 @@ const Reject = z
     return { type: "reject", ...(said && { message: said }) };
   });
 
-const One = z.union([Approve, Edit, InboxEdit, Reject]);
+/** A decision as clients wrap it. */
+export function inAnyDialect<Decided extends z.ZodType>(one: Decided) {
+  return z.union([z.object({ decisions: z.tuple([one]) }), z.tuple([one]), one]);
+}
+
+/** The decision in it. */
+export function opened<Decided extends object>(answer: { decisions: [Decided] } | [Decided] | Decided): Decided {
+  if (Array.isArray(answer)) return answer[0];
+  return "decisions" in answer ? answer.decisions[0] : answer;
+}
 
 /** What a reviewer may answer. Published with the question as its `response_schema`. */
-export const ReviewAnswer = z.union([z.object({ decisions: z.tuple([One]) }), z.tuple([One]), One]);
+export const ReviewAnswer = inAnyDialect(z.union([Approve, Edit, InboxEdit, Reject]));
 
 export function readDecision(answer: unknown): Decision {
   const parsed = ReviewAnswer.safeParse(answer);
-  if (!parsed.success) return { type: "unclear" };
-  if (Array.isArray(parsed.data)) return parsed.data[0];
-  return "decisions" in parsed.data ? parsed.data.decisions[0] : parsed.data;
+  return parsed.success ? opened<Decision>(parsed.data) : { type: "unclear" };
 }

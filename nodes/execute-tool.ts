@@ -1,6 +1,7 @@
 /**
  * Runs one tool call, or says why not: a task for each call, so that a crash repeats only what had not finished. A tool
- * that needs approval runs with exactly the arguments that were approved, or not at all.
+ * that needs approval runs with exactly the arguments that were approved, or not at all. If it was sent and nobody knows
+ * how it ended, a person is asked.
  */
 import type { ToolMessage } from "@langchain/core/messages";
 import type { LangGraphRunnableConfig } from "@langchain/langgraph";
@@ -8,6 +9,7 @@ import { hostOf } from "../lib/host.ts";
 import { executeTool, type Tool } from "../tools/index.ts";
 import { approvedArgs, needsReview, type Review } from "./approval.ts";
 import type { RequestedCall } from "./tool-calls.ts";
+import { answered } from "./unknown-effect.ts";
 import { refusal, type ToolAnswer, toolResult } from "./tool-result.ts";
 
 export interface ToolTask {
@@ -43,13 +45,16 @@ async function answerOf(task: ToolTask, tool: Tool, config: LangGraphRunnableCon
   return review?.verdict === "edited" ? { ...outcome, args_edited_by_reviewer: args } : outcome;
 }
 
-function execute(tool: Tool, { id, args }: RequestedCall, config: LangGraphRunnableConfig): Promise<ToolAnswer> {
-  return executeTool(tool, args, {
-    threadId: config.executionInfo?.threadId ?? "",
-    toolCallId: id,
-    signal: config.signal ?? new AbortController().signal,
-    host: hostOf(config),
-  });
+function execute(tool: Tool, call: RequestedCall, config: LangGraphRunnableConfig): Promise<ToolAnswer> {
+  const host = hostOf(config);
+  return answered({ call, tool, host }, () =>
+    executeTool(tool, call.args, {
+      threadId: config.executionInfo?.threadId ?? "",
+      toolCallId: call.id,
+      signal: config.signal ?? new AbortController().signal,
+      host,
+    }),
+  );
 }
 
 function unknownTool({ name }: RequestedCall, tools: readonly Tool[]): ToolAnswer {

@@ -9,7 +9,7 @@ import { createHash } from "node:crypto";
 import { AIMessage, type BaseMessage, HumanMessage, RemoveMessage, ToolMessage } from "@langchain/core/messages";
 import { REMOVE_ALL_MESSAGES } from "@langchain/langgraph";
 import { callsOf } from "./tool-calls.ts";
-import { refusal, toolResult } from "./tool-result.ts";
+import { refusal, type ToolAnswer, toolResult } from "./tool-result.ts";
 
 export interface Repair {
   readonly type:
@@ -21,6 +21,8 @@ export interface Repair {
     | "malformed_message";
   /** Of the message that was added, removed or changed. */
   readonly message_id: string | undefined;
+  /** Of the tool call that had no result, as its message has it. */
+  readonly call_id?: string;
 }
 
 export interface RepairedHistory {
@@ -44,10 +46,17 @@ interface Turn {
   readonly slots: Slot[];
 }
 
-export function repairHistory(history: readonly BaseMessage[]): RepairedHistory {
+/** `known`: what is known about open calls, by id. Without it a call counts as not executed. */
+export function repairHistory(
+  history: readonly BaseMessage[],
+  known: ReadonlyMap<string, ToolAnswer> = new Map(),
+): RepairedHistory {
   const repairs: Repair[] = [];
   const turns = groupByTurn(history, repairs);
-  const laidOut = turns.flatMap((turn, at) => [turn.message, ...resultsOf(turn, turns.slice(at + 1), repairs)]);
+  const laidOut = turns.flatMap((turn, at) => [
+    turn.message,
+    ...resultsOf(turn, repairs, ({ givenId }) => known.get(givenId) ?? notExecuted(turns[at + 1])),
+  ]);
   const messages = withUniqueIds(laidOut, repairs);
   const changed = messages.length !== history.length || messages.some((message, at) => message !== history[at]);
   // Only a full rewrite can put a message between two others: the reducer appends what it does not know.
@@ -118,13 +127,13 @@ function rewritten(message: AIMessage, slots: readonly Slot[]): AIMessage {
   });
 }
 
-function resultsOf({ slots }: Turn, later: readonly Turn[], repairs: Repair[]): ToolMessage[] {
+function resultsOf({ slots }: Turn, repairs: Repair[], answerOf: (slot: Slot) => ToolAnswer): ToolMessage[] {
   return slots.map((slot) => {
     const { result, id, givenId } = slot;
     if (result && id === givenId && !isEmptyList(result.content)) return result;
     if (!result) {
-      repairs.push({ type: "missing_result", message_id: `result-${id}` });
-      return toolResult(slot, refusal("NOT_EXECUTED", reasonFor(later)));
+      repairs.push({ type: "missing_result", message_id: `result-${id}`, call_id: givenId });
+      return toolResult(slot, answerOf(slot));
     }
     return new ToolMessage({
       ...(result.id !== undefined && { id: result.id }),
@@ -137,10 +146,13 @@ function resultsOf({ slots }: Turn, later: readonly Turn[], repairs: Repair[]): 
   });
 }
 
-function reasonFor([next]: readonly Turn[]): string {
-  return HumanMessage.isInstance(next?.message)
-    ? "The tool was not executed: the user went on without it."
-    : "The tool was not executed: the run ended before it. Call it again if it is still needed.";
+function notExecuted(next: Turn | undefined): ToolAnswer {
+  return refusal(
+    "NOT_EXECUTED",
+    HumanMessage.isInstance(next?.message)
+      ? "The tool was not executed: the user went on without it."
+      : "The tool was not executed: the run ended before it. Call it again if it is still needed.",
+  );
 }
 
 /** Messages without an id get one here, since the reducer's would be random. */

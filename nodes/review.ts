@@ -8,6 +8,7 @@ import { jsonDigest } from "../lib/digest.ts";
 import type { Tool } from "../tools/index.ts";
 import { judge, type Review } from "./approval.ts";
 import { ReviewAnswer } from "./decision.ts";
+import { superset } from "./question.ts";
 import type { RequestedCall } from "./tool-calls.ts";
 
 export interface ReviewTask {
@@ -30,39 +31,25 @@ export function review(tools: readonly Tool[]) {
   };
 }
 
-/**
- * One value for all clients: each looks for its own keys (LangChain's middleware in camelCase, agent-chat-ui in
- * snake_case, agent-inbox `action_request`). A pure function of the state, since the task runs again to be answered.
- */
+/** A pure function of the state, since the task runs again to be answered. */
 export function questionAbout(call: RequestedCall, tool: Tool, earlier?: Review) {
   const { name, args } = call;
   const asked = `The agent wants to call "${name}".\n\n${tool.description}`;
   const error = earlier?.message;
-  const description = error === undefined ? asked : `${error}\n\n${asked}`;
   const { $schema: _, ...argsSchema } = z.toJSONSchema(tool.input, { io: "input" });
-  const actions = [{ name, action_name: name, args, arguments: args, description }];
-  const configs = [
-    {
-      actionName: name,
-      action_name: name,
-      allowedDecisions: DECISIONS,
-      allowed_decisions: DECISIONS,
-      argsSchema,
-      args_schema: argsSchema,
-    },
-  ];
   return {
     kind: "tool_approval",
     tool_call_id: call.id,
     args_digest: jsonDigest(args),
     effect: tool.effect,
-    actionRequests: actions,
-    action_requests: actions,
-    reviewConfigs: configs,
-    review_configs: configs,
-    action_request: { action: name, args },
-    config: { allow_accept: true, allow_edit: true, allow_respond: true, allow_ignore: false },
-    description,
+    ...superset({
+      name,
+      args,
+      description: error === undefined ? asked : `${error}\n\n${asked}`,
+      decisions: DECISIONS,
+      argsSchema,
+      config: { allow_accept: true, allow_edit: true, allow_respond: true, allow_ignore: false },
+    }),
     ...(error !== undefined && { error }),
   };
 }

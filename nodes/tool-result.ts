@@ -9,6 +9,7 @@ export type RefusalCode =
   | "NOT_APPROVED"
   | "REJECTED"
   | "REPEATED_CALL"
+  | "EFFECT_UNKNOWN"
   | "NOT_EXECUTED";
 
 export interface ToolAnswer {

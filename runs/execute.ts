@@ -7,10 +7,10 @@ import type pg from "pg";
 import { FencedSaver } from "../checkpoints/fenced-saver.ts";
 import { QuestionTracker } from "../checkpoints/question-tracker.ts";
 import { asError } from "../lib/errors.ts";
-import { HOST_KEY, offerHost } from "../lib/host.ts";
+import { type Host, HOST_KEY, offerHost } from "../lib/host.ts";
 import { uuidv7 } from "../lib/ids.ts";
 import type { ClaimedRun } from "./claim.ts";
-import { runEffect } from "./effects/ledger.ts";
+import { RunLedger } from "./effects/ledger.ts";
 import type { EventWriter } from "./events/writer.ts";
 import type { AnyGraph } from "./index.ts";
 import { startOf } from "./start.ts";
@@ -39,7 +39,7 @@ const STOP_GRACE_MS = 2_000;
 export async function executeAttempt(options: AttemptOptions): Promise<Attempt> {
   const { run, events, signal } = options;
   const token = `${run.run_id}/${run.epoch}`;
-  const withdraw = offerHost(token, hostPorts(options));
+  const withdraw = offerHost(token, hostFor(options));
   try {
     await events.push("metadata", { run_id: run.run_id, attempt: run.attempt });
     await Promise.race([streamEvents(options, token), afterStop(signal)]);
@@ -91,14 +91,13 @@ async function streamEvents(
   }
 }
 
-function hostPorts({ pool, run, signal }: AttemptOptions) {
+function hostFor({ pool, run, signal }: AttemptOptions): Host {
   return {
-    effect: (effect, fn) =>
-      runEffect({ db: pool, owner: run, run, signal, durability: run.kwargs.durability }, effect, fn),
+    ledger: new RunLedger({ db: pool, owner: run, run, signal, durability: run.kwargs.durability }),
     now: () => new Date(),
     random: () => Math.random(),
     id: () => uuidv7(),
-  } satisfies Parameters<typeof offerHost>[1];
+  };
 }
 
 /** Resolves a while after `signal` was aborted: a node that ignores it must not hold its thread. */

@@ -8,6 +8,7 @@ import { isGraphBubbleUp } from "@langchain/langgraph";
 import { z } from "zod";
 import { type Config, config } from "../lib/config.ts";
 import { jsonDigest } from "../lib/digest.ts";
+import type { Effect, EffectContext, ReconcileContext, Reconciliation, UnknownEffect } from "../lib/effect.ts";
 import { isPawlError } from "../lib/errors.ts";
 import { createLog } from "../lib/log.ts";
 import { failed, succeeded, type ToolOutcome } from "./result.ts";
@@ -30,15 +31,14 @@ export async function executeTool(tool: Tool, rawArgs: unknown, context: Execute
   if (!input.success) return failed("INVALID_ARGS", z.prettifyError(input.error));
   const key = `${context.toolCallId}:${jsonDigest(rawArgs)}`;
   const call = new Call(tool, input.data, context);
-  if (tool.effect === "none") return call.run(key, context.signal);
+  if (tool.effect === "none") {
+    const deadline = new Date(context.host.now().getTime() + tool.timeoutMs);
+    return call.run({ idempotencyKey: key, deadline, signal: context.signal });
+  }
   try {
-    return await context.host.effect({ key, name: tool.name, kind: tool.effect }, ({ idempotencyKey, signal }) =>
-      call.run(idempotencyKey, signal),
-    );
+    return await context.host.effect(call.effect(key, tool.effect), (effect) => call.run(effect));
   } catch (error) {
-    if (call.isUnsettled(error) || isPawlError(error, "effect_unknown"))
-      return failed("EFFECT_UNKNOWN", unknownOutcome(tool));
-    throw error;
+    return call.outcomeOf(error);
   }
 }
 
@@ -46,8 +46,6 @@ class Call {
   readonly #tool: Tool;
   readonly #input: unknown;
   readonly #context: ExecuteContext & { readonly config: Config };
-  /** What the tool itself threw, to tell it from what the host throws. */
-  #unsettled: unknown;
 
   constructor(tool: Tool, input: unknown, context: ExecuteContext) {
     this.#tool = tool;
@@ -55,20 +53,60 @@ class Call {
     this.#context = { ...context, config: context.config ?? config() };
   }
 
-  isUnsettled(error: unknown): boolean {
-    return error !== undefined && error === this.#unsettled;
+  effect(key: string, kind: "idempotent" | "irreversible"): Effect<ToolOutcome> {
+    const { name, timeoutMs } = this.#tool;
+    return {
+      key,
+      name,
+      kind,
+      toolCallId: this.#context.toolCallId,
+      timeoutMs,
+      isFailure: ({ status }) => status === "error",
+      reconcile: (context) => this.#reconcile(context),
+    };
   }
 
-  async run(idempotencyKey: string, hostSignal: AbortSignal): Promise<ToolOutcome> {
-    const outer = AbortSignal.any([this.#context.signal, hostSignal]);
+  async run(effect: EffectContext): Promise<ToolOutcome> {
+    const outer = AbortSignal.any([this.#context.signal, effect.signal]);
     try {
       return await within(this.#tool.timeoutMs, outer, (signal) =>
-        this.#attempt({ ...this.#context, signal, idempotencyKey }),
+        this.#attempt({ ...this.#context, ...effect, signal }),
       );
     } catch (error) {
       outer.throwIfAborted();
-      if (isGraphBubbleUp(error) || isAboutTheRun(error)) throw error;
+      if (isAboutTheRun(error)) throw error;
       return this.#unforeseen(error);
+    }
+  }
+
+  /** What the ledger threw. */
+  outcomeOf(error: unknown): ToolOutcome {
+    this.#context.signal.throwIfAborted();
+    if (error instanceof Unforeseen) return error.outcome;
+    if (!isPawlError(error, "effect_unknown")) throw error;
+    if (isAboutTheRun(error.cause)) throw error.cause;
+    const effect = error.facts as unknown as UnknownEffect;
+    const sent = `${this.#tool.name} was sent, and whether it happened is not known.`;
+    if (!effect.abandoned)
+      return { ...failed("EFFECT_UNKNOWN", `${sent} Do not repeat it; a person has to look.`), effect };
+    const remark = effect.abandoned.message === undefined ? "" : ` The reviewer says: ${effect.abandoned.message}`;
+    return failed("EFFECT_UNKNOWN", `${sent} A reviewer decided to leave it so. Do not repeat it.${remark}`);
+  }
+
+  async #reconcile(context: ReconcileContext): Promise<Reconciliation<ToolOutcome>> {
+    if (!this.#tool.reconcile) return { happened: "unknown" };
+    const outer = AbortSignal.any([this.#context.signal, context.signal]);
+    try {
+      const said = await within(this.#tool.timeoutMs, outer, (signal) =>
+        // A promise at once: a hook may throw before it returns one.
+        (async () => this.#tool.reconcile?.(this.#input, { ...this.#context, ...context, signal }))(),
+      );
+      if (said?.happened === true) return { happened: true, result: succeeded(said.result) };
+      return said?.happened === false ? said : { happened: "unknown" };
+    } catch (error) {
+      outer.throwIfAborted();
+      this.#log(error, "A tool could not find out whether its call happened");
+      return { happened: "unknown" };
     }
   }
 
@@ -91,22 +129,31 @@ class Call {
     if (!isTimeout) {
       if (isPawlError(error, "sandbox_denied") || isPawlError(error, "tool_denied"))
         return failed("DENIED", error.message);
-      createLog(this.#context.config.logLevel).error(
-        { error, tool: name },
-        "A tool failed in a way it did not foresee",
-      );
+      this.#log(error, "A tool failed in a way it did not foresee");
     }
-    if (effect === "irreversible") {
-      this.#unsettled = error;
-      throw error;
-    }
-    return isTimeout
+    const outcome = isTimeout
       ? failed("TIMEOUT", `${name} did not finish within ${timeoutMs} ms`)
       : failed("INTERNAL", `${name} failed for a reason of its own; the operator's log has it`);
+    if (effect === "irreversible") throw new Unforeseen(outcome);
+    return outcome;
+  }
+
+  #log(error: unknown, message: string): void {
+    createLog(this.#context.config.logLevel).error({ error, tool: this.#tool.name }, message);
   }
 }
 
 class ToolTimeout extends Error {}
+
+/** Thrown to the ledger, which has to find out whether anything happened; nothing did where it comes back. */
+class Unforeseen extends Error {
+  readonly outcome: ToolOutcome;
+
+  constructor(outcome: ToolOutcome) {
+    super("The tool failed in a way it did not foresee");
+    this.outcome = outcome;
+  }
+}
 
 /** Settles at the deadline or the abort even if `work` never does and ignores its signal. */
 async function within<T>(timeoutMs: number, outer: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
@@ -129,9 +176,5 @@ async function within<T>(timeoutMs: number, outer: AbortSignal, work: (signal: A
 }
 
 function isAboutTheRun(error: unknown): boolean {
-  return isPawlError(error, "lease_lost") || isPawlError(error, "shutting_down");
-}
-
-function unknownOutcome(tool: Tool): string {
-  return `${tool.name} was sent, and whether it happened is not known. Do not repeat it; a person has to look.`;
+  return isGraphBubbleUp(error) || isPawlError(error, "lease_lost") || isPawlError(error, "shutting_down");
 }

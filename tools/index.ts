@@ -11,5 +11,13 @@ import { writeFile } from "./write-file.ts";
 export const tools: readonly Tool[] = [currentTime, fetchUrl, listFiles, readFile, runJavascript, sendEmail, writeFile];
 
 export { executeTool, type ExecuteContext } from "./execute.ts";
-export type { ToolOutcome } from "./result.ts";
-export { defineTool, type EffectKind, type Tool, type ToolContext, ToolFailure, toolSchemas } from "./tool.ts";
+export { reported, type ToolOutcome } from "./result.ts";
+export {
+  defineTool,
+  type EffectKind,
+  type ReconcileToolContext,
+  type Tool,
+  type ToolContext,
+  ToolFailure,
+  toolSchemas,
+} from "./tool.ts";

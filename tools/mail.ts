@@ -61,9 +61,21 @@ export async function deliverToOutbox(dataDir: string, email: Email): Promise<De
   const composer = createTransport({ streamTransport: true, buffer: true, newline: "windows" });
   const { message, messageId } = await composer.sendMail(messageOf(email));
   const delivery: Delivery = { message_id: messageId, delivered: "outbox" };
-  const earlier = (await readdir(folder)).some((file) => file.endsWith(`-${digestOf(email.key)}.eml`));
-  if (!earlier) await writeWhole(join(folder, name), message as Buffer);
+  if (!(await isInOutbox(dataDir, email.key))) await writeWhole(join(folder, name), message as Buffer);
   return delivery;
+}
+
+/** What delivering to this disk's outbox has returned, or would return, if the e-mail with this key is there. */
+export async function findInOutbox(
+  dataDir: string,
+  { from, key }: Pick<Email, "from" | "key">,
+): Promise<Delivery | undefined> {
+  return (await isInOutbox(dataDir, key)) ? { message_id: messageIdOf(from, key), delivered: "outbox" } : undefined;
+}
+
+async function isInOutbox(dataDir: string, key: string): Promise<boolean> {
+  const files = await readdir(join(dataDir, "outbox")).catch(() => []);
+  return files.some((file) => file.endsWith(`-${digestOf(key)}.eml`));
 }
 
 function connectionOf(smtpUrl: string): SMTPConnection.Options {
@@ -80,18 +92,22 @@ function connectionOf(smtpUrl: string): SMTPConnection.Options {
 }
 
 function messageOf({ from, to, subject, text, date, key }: Email): SendMailOptions {
-  const domain = from.slice(from.lastIndexOf("@") + 1).replace(/>.*$/, "") || "localhost";
   return {
     from,
     to: [...to],
     subject,
     text,
     date,
-    messageId: `<${digestOf(key)}@${domain}>`,
+    messageId: messageIdOf(from, key),
     // Text that came from a model must not name a file or URL for the library to load.
     disableFileAccess: true,
     disableUrlAccess: true,
   };
+}
+
+function messageIdOf(from: string, key: string): string {
+  const domain = from.slice(from.lastIndexOf("@") + 1).replace(/>.*$/, "") || "localhost";
+  return `<${digestOf(key)}@${domain}>`;
 }
 
 /** A definite answer of the server: 4xx or 5xx. */

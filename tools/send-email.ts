@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { deliverBySmtp, deliverToOutbox, type Email } from "./mail.ts";
+import { deliverBySmtp, deliverToOutbox, type Email, findInOutbox } from "./mail.ts";
 import { defineTool } from "./tool.ts";
 
 /** Nothing that could end a header line. */
@@ -25,5 +25,11 @@ export const sendEmail = defineTool({
   async run({ to, subject, body }, { config, host, idempotencyKey, signal }) {
     const email: Email = { from: config.emailFrom, to, subject, text: body, date: host.now(), key: idempotencyKey };
     return config.smtpUrl ? deliverBySmtp(config.smtpUrl, email, signal) : deliverToOutbox(config.dataDir, email);
+  },
+  /** A mail server cannot be asked. A file that is not on this disk may be on another machine's. */
+  async reconcile(_, { config, idempotencyKey }) {
+    if (config.smtpUrl) return { happened: "unknown" };
+    const found = await findInOutbox(config.dataDir, { from: config.emailFrom, key: idempotencyKey });
+    return found ? { happened: true, result: found } : { happened: "unknown" };
   },
 });

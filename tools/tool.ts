@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import type { Config } from "../lib/config.ts";
+import type { ReconcileContext, Reconciliation } from "../lib/effect.ts";
 import type { HostPorts } from "../lib/host.ts";
 
 /** `none`: it may run again. `idempotent`: repeating it with the same key changes nothing. `irreversible`: never twice. */
@@ -18,7 +19,12 @@ export interface ToolContext {
   readonly config: Config;
   /** The same for every attempt at this call with these arguments. */
   readonly idempotencyKey: string;
+  /** Nothing may be sent after it; `signal` keeps it for you. By the clock of the database where the call has an effect. */
+  readonly deadline: Date;
 }
+
+/** For the question whether an earlier attempt at a call happened. */
+export type ReconcileToolContext = ToolContext & Pick<ReconcileContext, "dispatchedAt">;
 
 export interface Tool<Input extends z.ZodType = z.ZodType> {
   readonly name: string;
@@ -31,6 +37,11 @@ export interface Tool<Input extends z.ZodType = z.ZodType> {
   readonly timeoutMs: number;
   /** Returns JSON. Throws `ToolFailure` for a failure whose text the model may read. */
   run(input: z.output<Input>, context: ToolContext): Promise<unknown>;
+  /**
+   * For `irreversible` tools: asks the other side, by the idempotency key, whether a call happened whose outcome was
+   * lost, and changes nothing there. `result` is what `run` would have returned. Throwing means "unknown".
+   */
+  reconcile?(input: z.output<Input>, context: ReconcileToolContext): Promise<Reconciliation>;
 }
 
 /** Ten seconds unless the tool says otherwise (the tool executor's default). */

@@ -1,4 +1,5 @@
 /** What the demo model does next: it follows the plan that the last user message asks for, one step a turn. */
+import { CUT_SHORT } from "../outgoing.ts";
 import { abilitiesOf, planOf, type PlannedCall } from "./plan.ts";
 import { type Done, failed, reportOf, resultOf } from "./report.ts";
 import type { ChatMessage } from "./validate-history.ts";
@@ -37,7 +38,7 @@ export function decide({ messages, offered, choice }: Question): Decision {
  * Where the user asked. "Answer now, without tools" after a tool's result is a word of the agent, no new question.
  */
 function askedAt(messages: readonly ChatMessage[], choice: Question["choice"]): number {
-  const isNote = choice === "none" && messages.at(-1)?.role === "user" && messages.at(-2)?.role === "tool";
+  const isNote = choice === "none" && messages.at(-1)?.role === "user" && textOf(messages.at(-2)) === CUT_SHORT;
   return messages.slice(0, isNote ? -1 : undefined).findLastIndex((message) => message.role === "user");
 }
 

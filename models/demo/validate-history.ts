@@ -1,7 +1,9 @@
 /**
- * What OpenAI and vLLM demand of a chat history, as strictly as the strictest of their templates: every tool call is
- * answered directly after its message, no answer stands alone, the system prompt comes first. The demo model and the
- * scripted model of the tests both refuse anything else, so each demonstration and each test proves that rule.
+ * What OpenAI, vLLM and Mistral demand of a chat history, each rule as the strictest of them has it: every tool call is
+ * answered once, directly after its message and in order; no answer stands alone and no id comes twice; the system
+ * prompt comes first; a user speaks after an assistant's words and not after a tool's (mistral-common: "Unexpected role
+ * 'user' after role 'tool'"), and an assistant does not speak last, nor say nothing. The demo model and the scripted
+ * model of the tests both refuse anything else, so each demonstration and each test proves that rule.
  */
 import { z } from "zod";
 
@@ -33,34 +35,48 @@ export function historyViolations(messages: unknown): string[] {
     return parsed.error.issues.map((issue) => `messages.${issue.path.join(".")}: ${issue.message}`);
   }
   const violations: string[] = [];
-  let open = new Set<string>();
+  const known = new Set<string>();
+  let open: string[] = [];
   for (const [at, message] of parsed.data.entries()) {
     if (message.role === "tool") {
-      if (!open.delete(message.tool_call_id)) {
-        violations.push(`messages.${at}: no open tool call has the id "${message.tool_call_id}"`);
+      const expected = open.shift();
+      if (message.tool_call_id !== expected) {
+        const next = expected === undefined ? "no tool call is open" : `the next open tool call is "${expected}"`;
+        violations.push(`messages.${at}: answers "${message.tool_call_id}" where ${next}`);
       }
       continue;
     }
-    violations.push(...unanswered(open, at));
-    open = new Set();
-    if (message.role === "system" && at > 0) violations.push(`messages.${at}: a system message must come first`);
+    violations.push(...unanswered(open, at), ...flawsOfPlace(message.role, at, parsed.data[at - 1]?.role));
+    open = [];
     if (message.role === "assistant") {
       violations.push(...flawsOfAssistant(message, at));
-      open = new Set(message.tool_calls?.map((call) => call.id));
+      open = message.tool_calls?.map((call) => call.id) ?? [];
+      for (const id of open) {
+        if (known.has(id)) violations.push(`messages.${at}: the tool call id "${id}" comes twice`);
+        known.add(id);
+      }
     }
   }
-  return [...violations, ...unanswered(open, parsed.data.length)];
+  violations.push(...unanswered(open, parsed.data.length));
+  if (!["user", "tool"].includes(parsed.data.at(-1)!.role))
+    violations.push("the last message is no user's and no tool's");
+  return violations;
 }
 
-function unanswered(open: ReadonlySet<string>, at: number): string[] {
-  return [...open].map((id) => `messages.${at}: the tool call "${id}" has no tool message directly after it`);
+function flawsOfPlace(role: ChatMessage["role"], at: number, before: ChatMessage["role"] | undefined): string[] {
+  if (role === "system" && at > 0) return [`messages.${at}: a system message must come first`];
+  if (role === "user" && before === "tool") return [`messages.${at}: a user message directly after a tool message`];
+  return [];
+}
+
+function unanswered(open: readonly string[], at: number): string[] {
+  return open.map((id) => `messages.${at}: the tool call "${id}" has no tool message directly after it`);
 }
 
 function flawsOfAssistant(message: Extract<ChatMessage, { role: "assistant" }>, at: number): string[] {
   const calls = message.tool_calls ?? [];
   const flaws: string[] = [];
-  if (calls.length === 0 && message.content == null) flaws.push(`messages.${at}: neither content nor tool calls`);
-  if (new Set(calls.map((call) => call.id)).size < calls.length) flaws.push(`messages.${at}: a tool call id repeats`);
+  if (calls.length === 0 && !message.content) flaws.push(`messages.${at}: neither content nor tool calls`);
   for (const call of calls) {
     // vLLM parses the arguments of past calls before it renders the chat template.
     if (!isJsonObject(call.function.arguments)) {

@@ -1,4 +1,4 @@
-/** Copies a thread with all its checkpoints: where the copy goes from there, the original does not see. */
+/** Copies a thread with all its checkpoints and what its effects left behind: where the copy goes from there, the original does not see. */
 import type pg from "pg";
 import { copyThreadCheckpoints } from "../../checkpoints/thread-data.ts";
 import { type Queryable, transaction } from "../../db/pool.ts";
@@ -6,6 +6,7 @@ import { PawlError } from "../../lib/errors.ts";
 import { ThreadId, uuidv7 } from "../../lib/ids.ts";
 import type { Principal } from "../../lib/principal.ts";
 import type { Graphs } from "../index.ts";
+import { copyEffects } from "../effects/copy.ts";
 import { getThread } from "./get.ts";
 import { graphOfThread } from "./graph.ts";
 import { refreshThread } from "./refresh.ts";
@@ -39,6 +40,7 @@ export async function copyThread(
       values: [sourceId, copyId, principal.identity],
     });
     await copyThreadCheckpoints(tx, sourceId, copyId);
+    await copyEffects(tx, sourceId, copyId);
     return source.status === "idle" || source.status === "interrupted";
   });
   // The copy is there: where its row cannot be brought up to date it says what the original's said.

@@ -8,7 +8,7 @@ import { isPawlError } from "../../lib/errors.ts";
 import { uuidv7 } from "../../lib/ids.ts";
 import { localPrincipal } from "../../lib/principal.ts";
 import { claimRuns } from "../../runs/claim.ts";
-import { runEffect } from "../../runs/effects/ledger.ts";
+import { RunLedger } from "../../runs/effects/ledger.ts";
 import { Hub } from "../../runs/events/hub.ts";
 import { EventWriter } from "../../runs/events/writer.ts";
 import { finishRun } from "../../runs/finish.ts";
@@ -141,9 +141,8 @@ test("after a take-over the zombie's checkpoint, event, effect and end are refus
     () => saver.putWrites(config, [["log", ["late"]]], uuidv7()),
     async () => finishRun(pool, zombie!, { status: "success", isRolledBack: false, log: await writer.lastRow() }),
     () =>
-      runEffect(
-        { db: pool, owner: zombie!, run: zombie!, signal: never, durability: "sync" },
-        { key: "late", name: "late", kind: "irreversible" },
+      new RunLedger({ db: pool, owner: zombie!, run: zombie!, signal: never, durability: "sync" }).perform(
+        { key: "late", name: "late", kind: "irreversible", taskId: "late" },
         () => Promise.reject(new Error("it was dispatched")),
       ),
   ];

@@ -218,7 +218,10 @@ describe("a person who types instead of deciding", () => {
       { ...conversation.config, streamMode: "custom" },
     );
     expect(await Array.fromAsync(stream)).toEqual([
-      { type: "history_repaired", repairs: [{ type: "missing_result", message_id: "result-call_0" }] },
+      {
+        type: "history_repaired",
+        repairs: [{ type: "missing_result", message_id: "result-call_0", call_id: "call_0" }],
+      },
     ]);
   });
 

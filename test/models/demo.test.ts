@@ -210,16 +210,23 @@ test("the history validator finds each flaw", () => {
   const user = { role: "user", content: "hi" };
   const calling = { role: "assistant", content: null, tool_calls: [call("1"), call("2")] };
   const result = (id: string) => ({ role: "tool", tool_call_id: id, content: "" });
-  expect(historyViolations([{ role: "system", content: "s" }, user, calling, result("2"), result("1"), user])).toEqual(
-    [],
-  );
+  const words = { role: "assistant", content: "well" };
+  const system = { role: "system", content: "s" };
+  const sound = [system, user, calling, result("1"), result("2"), words, user, user];
+  expect(historyViolations(sound)).toEqual([]);
+  expect(historyViolations(sound.slice(0, 5))).toEqual([]);
   const flawed = [
     [],
     [{ role: "robot", content: "" }],
     [user, { role: "system", content: "late" }],
     [user, { role: "assistant", content: null }],
     [user, result("1")],
+    [user, { role: "assistant", content: "" }, user],
+    [user, words],
     [user, calling, result("1")],
+    [user, calling, result("2"), result("1")],
+    [user, calling, result("1"), result("2"), user],
+    [user, calling, result("1"), result("2"), words, user, calling, result("1"), result("2")],
     [user, calling, result("1"), user, result("2")],
     [user, calling, result("1"), result("2"), result("2")],
     [user, { ...calling, tool_calls: [call("1"), call("1")] }, result("1")],

@@ -22,7 +22,7 @@ test("an invalid history is refused, and fails the test on disposal", async () =
   const model = await scriptedModel([], { otherwise: { text: "one" } });
   const orphan = new ToolMessage({ tool_call_id: "call_1", content: "" });
   await expect(ask(model, [...question, orphan])).rejects.toMatchObject({ code: "model_error" });
-  await expect(dispose(model)).rejects.toThrow('no open tool call has the id "call_1"');
+  await expect(dispose(model)).rejects.toThrow('answers "call_1" where no tool call is open');
 });
 
 test("a step can depend on the request, and steps can be added", async () => {

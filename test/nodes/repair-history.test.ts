@@ -34,7 +34,7 @@ describe("a history that was cut", () => {
   test("gets an answer for each open call", () => {
     const { messages, repairs } = repairHistory([human("h1"), calling("a1", "c1", "c2"), result("c2")]);
     expect(outline(messages)).toEqual(["h1", "a1", "result-c1>c1", "r-c2>c2"]);
-    expect(repairs).toEqual([{ type: "missing_result", message_id: "result-c1" }]);
+    expect(repairs).toEqual([{ type: "missing_result", message_id: "result-c1", call_id: "c1" }]);
     expect(messages[2]).toMatchObject({ status: "error", name: "look" });
     expect(messages[2]!.content).toContain("the run ended before it");
   });

@@ -3,23 +3,28 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { readConfig } from "../../lib/config.ts";
-import type { EffectContext, HostPorts } from "../../lib/host.ts";
+import type { Effect, EffectContext } from "../../lib/effect.ts";
+import { EffectLedger } from "../../lib/effect-ledger.ts";
+import { EffectsInMemory } from "../../lib/effects-in-memory.ts";
+import type { HostPorts } from "../../lib/host.ts";
 import type { ExecuteContext } from "../../tools/index.ts";
 
 export const threadId = "0190b7e0-0000-7000-8000-000000000002";
 
-/** In memory what the server's ledger does: a result is kept, a failure of an irreversible effect stays open. */
+/** The ledger in memory, with a note of what was sent. */
 export class LedgerHost implements HostPorts {
   readonly dispatched: string[] = [];
-  readonly #committed = new Map<string, unknown>();
+  readonly #ledger = new EffectLedger(new EffectsInMemory(threadId), new AbortController().signal);
 
-  async effect<T>(effect: { key: string; name: string }, fn: (context: EffectContext) => Promise<T>): Promise<T> {
-    if (this.#committed.has(effect.key)) return this.#committed.get(effect.key) as T;
-    this.dispatched.push(effect.name);
-    const result = await fn({ idempotencyKey: `${threadId}:${effect.key}`, signal: new AbortController().signal });
-    this.#committed.set(effect.key, result);
-    return result;
+  effect<T>(effect: Effect<T>, fn: (context: EffectContext) => Promise<T>): Promise<T> {
+    return this.#ledger.perform({ ...effect, taskId: "task" }, (context) => {
+      this.dispatched.push(effect.name);
+      return fn(context);
+    });
   }
+  answerEffect: HostPorts["answerEffect"] = ({ key, attempt, answers }, answer) =>
+    this.#ledger.answer({ key, attempt, taskId: "task", ordinal: answers }, answer);
+  knownEffects: HostPorts["knownEffects"] = (ids) => this.#ledger.known(ids);
   now = (): Date => new Date("2026-03-29T00:59:59.000Z");
   random = (): number => 0.5;
   id = (): string => "0190b7e0-0000-7000-8000-00000000000f";

@@ -1,0 +1,226 @@
+/**
+ * The rows of a thread's effects in Postgres, for one attempt at a run. Each transition is one statement that holds the
+ * fence: a worker that lost its lease dispatches, settles and decides nothing. `dispatched` and what ends it wait for
+ * the disk even where the database does not by itself; `reserved` leaves that to them.
+ */
+import { untilReachable } from "../../db/connection-error.ts";
+import { type Owner, fence, leaseLost } from "../../db/fence.ts";
+import type { Queryable } from "../../db/pool.ts";
+import { cameFrom, type EffectAnswer, type EffectState, type KnownEffect } from "../../lib/effect.ts";
+import type { AnsweredEffect, EffectOutcome, EffectRows, TaskEffect } from "../../lib/effect-ledger.ts";
+import { type EffectRow, isAbandonment, type RecordedAnswer } from "../../lib/effect-row.ts";
+
+export interface EffectRowsOptions {
+  readonly db: Queryable;
+  readonly owner: Owner;
+  readonly run: { readonly run_id: string; readonly tenant: string };
+  /** Aborted when the run is cancelled or its worker lost the lease. */
+  readonly signal: AbortSignal;
+}
+
+interface Row {
+  readonly state: EffectState;
+  readonly attempt: number;
+  readonly result: string | null;
+  readonly idempotency_key: string;
+  readonly dispatched_at: Date | null;
+  readonly deadline: Date | null;
+  readonly ms_to_deadline: number | null;
+  readonly answers: readonly RecordedAnswer[];
+}
+
+/** Rows of older processes have no deadline: their effects take seconds, so after this long none is under way. */
+const deadline = "coalesce(e.deadline, e.dispatched_at + interval '10 minutes')";
+
+/** For a row `e` of the effects, with the thread in $1, the key in $3 and the task in $4. */
+const columns = `
+  e.state, e.attempt, e.result, coalesce(e.idempotency_key, e.thread_id || ':' || e.key) as idempotency_key,
+  e.dispatched_at, ${deadline} as deadline,
+  (extract(epoch from ${deadline} - clock_timestamp()) * 1000)::float8 as ms_to_deadline,
+  (select coalesce(json_agg(json_build_object('attempt', a.attempt, 'decision', a.decision, 'refusal', a.refusal,
+                                              'message', a.message) order by a.ordinal), '[]')
+     from effect_answers a
+    where a.thread_id = $1 and a.key = $3 and a.task_id = $4) as answers`;
+
+/** The name of a CTE with one row; whoever joins it gets a durable commit. */
+const durable = `durable as materialized (
+  select set_config('synchronous_commit',
+                    case current_setting('synchronous_commit') when 'off' then 'on' else current_setting('synchronous_commit') end,
+                    true) from fence)`;
+
+export class EffectsInPostgres implements EffectRows {
+  readonly #db: Queryable;
+  readonly #owner: Owner;
+  readonly #run: EffectRowsOptions["run"];
+  readonly #signal: AbortSignal;
+
+  constructor({ db, owner, run, signal }: EffectRowsOptions) {
+    this.#db = db;
+    this.#owner = owner;
+    this.#run = run;
+    this.#signal = signal;
+  }
+
+  reserve({ key, taskId, name, kind, toolCallId }: TaskEffect): Promise<EffectRow> {
+    return this.#row({
+      name: "reserve-effect",
+      text: `
+        with ${fence},
+             lazy as materialized (select set_config('synchronous_commit', 'off', true) from fence),
+             mine as (
+               insert into effects as e (thread_id, key, task_id, tenant, run_id, epoch, name, kind, tool_call_id,
+                                         state, attempt, dispatched_at)
+               select $1, $3, $4, $5, $6, $2, $7, $8, $9, 'reserved', 0, null from lazy
+               on conflict (thread_id, key) do update
+                  set state = 'reserved', task_id = excluded.task_id, run_id = excluded.run_id, epoch = excluded.epoch,
+                      kind = excluded.kind, tool_call_id = excluded.tool_call_id,
+                      dispatched_at = null, deadline = null, settled_at = null, result = null
+                where e.state = 'reserved'
+                   or (e.state = 'failed' and (e.result is null or e.task_id is distinct from excluded.task_id))
+                   or (e.state in ('dispatched', 'unknown') and excluded.kind = 'idempotent')
+               returning *)
+        select ${columns} from mine e
+        union all
+        select ${columns} from effects e, fence
+         where e.thread_id = $1 and e.key = $3 and not exists (select from mine)`,
+      values: [...this.#keys(key, taskId), this.#run.tenant, this.#run.run_id, name, kind, toolCallId ?? null],
+    });
+  }
+
+  dispatch({ key, taskId }: TaskEffect, { attempt }: EffectRow, withinMs: number): Promise<EffectRow> {
+    return this.#row({
+      name: "dispatch-effect",
+      text: `
+        with ${fence},
+             ${durable},
+             e as (
+               update effects e
+                  set state = 'dispatched', attempt = e.attempt + 1, dispatched_at = clock_timestamp(),
+                      deadline = clock_timestamp() + make_interval(secs => $6::float8 / 1000)
+                 from durable
+                where e.thread_id = $1 and e.key = $3 and e.state = 'reserved' and e.attempt = $5
+               returning e.*)
+        select ${columns} from e`,
+      values: [...this.#keys(key, taskId), attempt, withinMs],
+    });
+  }
+
+  /**
+   * Waits while Postgres is away: what is known must not be lost with a connection. If a try that failed did land, the
+   * next one finds nothing to change, and the run goes on elsewhere, from the stored result.
+   */
+  async settle({ key }: TaskEffect, attempt: number, { state, result }: EffectOutcome): Promise<void> {
+    const query = {
+      name: "settle-effect",
+      text: `
+        with ${fence},
+             ${durable}
+        update effects e
+           set state = $5, result = $6,
+               settled_at = case when $5 <> 'reserved' then clock_timestamp() end,
+               dispatched_at = case when $5 <> 'reserved' then e.dispatched_at end,
+               deadline = case when $5 <> 'reserved' then e.deadline end
+          from durable
+         where e.thread_id = $1 and e.key = $3 and e.attempt = $4 and e.state = any($7)`,
+      values: [
+        this.#owner.thread_id,
+        this.#owner.epoch,
+        key,
+        attempt,
+        state,
+        result === undefined ? null : JSON.stringify(result),
+        cameFrom[state],
+      ],
+    };
+    const { rowCount } = await untilReachable(() => this.#db.query(query), this.#signal);
+    if (rowCount !== 1) throw leaseLost(this.#owner);
+  }
+
+  /**
+   * "It did not happen" counts if the run that says so was asked for after the deadline: whoever looked earlier may
+   * have missed a late send. Of two answers the first decides; a task's answer is recorded once.
+   */
+  async answer({ key, taskId, attempt, ordinal }: AnsweredEffect, answer: EffectAnswer): Promise<void> {
+    const { decision, message = null, result = null } = answer;
+    const { rowCount } = await this.#db.query({
+      name: "answer-effect",
+      text: `
+        with ${fence},
+             ${durable},
+             asked as materialized (
+               select ${deadline} as deadline
+                 from effects e, durable
+                where e.thread_id = $1 and e.key = $3 and e.attempt = $5 and e.state = 'unknown'
+                  for update of e),
+             recorded as (
+               insert into effect_answers (thread_id, key, task_id, attempt, ordinal, decision, refusal, message, run_id, answered_by)
+               select $1, $3, $4, $5, $6, $7,
+                      case when $7 = 'unclear' then 'unclear'
+                           when $7 = 'not_happened' and r.created_at <= asked.deadline then 'too_early' end,
+                      $8, r.run_id, r.created_by
+                 from asked join runs r on r.run_id = $10
+                   on conflict do nothing
+               returning decision, refusal),
+             decided as (
+               update effects e
+                  set state = case recorded.decision when 'happened' then 'committed' else 'reserved' end,
+                      result = case recorded.decision when 'happened' then $9 end,
+                      settled_at = case recorded.decision when 'happened' then clock_timestamp() end,
+                      dispatched_at = case recorded.decision when 'happened' then e.dispatched_at end,
+                      deadline = case recorded.decision when 'happened' then e.deadline end
+                 from recorded
+                where e.thread_id = $1 and e.key = $3
+                  and recorded.refusal is null and recorded.decision in ('happened', 'not_happened'))
+        select from fence`,
+      values: [
+        ...this.#keys(key, taskId),
+        attempt,
+        ordinal,
+        decision,
+        message,
+        JSON.stringify(result),
+        this.#run.run_id,
+      ],
+    });
+    if (rowCount !== 1) throw leaseLost(this.#owner);
+  }
+
+  async known(toolCallIds: readonly string[]): Promise<KnownEffect[]> {
+    const { rows } = await this.#db.query<{ tool_call_id: string; state: EffectState; result: string | null }>({
+      name: "known-effects",
+      // Keys of older processes: the call's id and 64 hexadecimal digits.
+      text: `
+        select * from (
+          select coalesce(tool_call_id, left(key, -65)) as tool_call_id, state, result from effects where thread_id = $1) known
+         where tool_call_id = any($2)`,
+      values: [this.#owner.thread_id, toolCallIds],
+    });
+    return rows.map(({ tool_call_id, state, result }) => ({
+      toolCallId: tool_call_id,
+      state,
+      ...(result !== null && { result: JSON.parse(result) as unknown }),
+    }));
+  }
+
+  #keys(key: string, taskId: string): string[] {
+    return [this.#owner.thread_id, this.#owner.epoch, key, taskId];
+  }
+
+  async #row(query: { name: string; text: string; values: unknown[] }): Promise<EffectRow> {
+    const { rows } = await this.#db.query<Row>(query);
+    const [row] = rows;
+    if (!row) throw leaseLost(this.#owner);
+    const never = new Date(0);
+    return {
+      state: row.state,
+      attempt: row.attempt,
+      result: row.result === null ? undefined : (JSON.parse(row.result) as unknown),
+      idempotencyKey: row.idempotency_key,
+      dispatchedAt: row.dispatched_at ?? never,
+      deadline: row.deadline ?? never,
+      msToDeadline: row.ms_to_deadline ?? 0,
+      answers: row.answers,
+      isAbandoned: row.answers.some((answer) => isAbandonment(answer, row.attempt)),
+    };
+  }
+}
