@@ -4,7 +4,13 @@
  * print: what it holds is private to the language, and `toJSON` says only its name.
  */
 import type { RunnableConfig } from "@langchain/core/runnables";
-import type { CheckpointTuple, PendingWrite } from "@langchain/langgraph-checkpoint";
+import type {
+  ChannelVersions,
+  Checkpoint,
+  CheckpointMetadata,
+  CheckpointTuple,
+  PendingWrite,
+} from "@langchain/langgraph-checkpoint";
 import type pg from "pg";
 import type { Owner } from "../db/fence.ts";
 import { PawlError } from "../lib/errors.ts";
@@ -12,13 +18,25 @@ import { patient } from "./patient.ts";
 import type { QuestionTracker } from "./question-tracker.ts";
 import { Saver } from "./saver.ts";
 
+export interface Writer {
+  /** Sees the questions that are loaded and written, of all namespaces. */
+  readonly tracker?: QuestionTracker;
+  /**
+   * The outermost graph, by its channels. The library drops the value of a channel that the graph does not have, but
+   * carries its version on, and with it the value when the checkpoint is read again. So each checkpoint says in
+   * `left_behind` which of its channels its graph did not know: nothing is lost with them later.
+   */
+  readonly graph?: { readonly channels: Readonly<Record<string, unknown>> };
+}
+
 export class FencedSaver extends Saver {
   readonly #owner: Owner;
   readonly #tracker: QuestionTracker | undefined;
+  readonly #graph: Writer["graph"];
 
-  /** `tracker` sees the questions that are loaded and written, of all namespaces. */
-  constructor(pool: pg.Pool, owner: Owner, tracker?: QuestionTracker) {
+  constructor(pool: pg.Pool, owner: Owner, { tracker, graph }: Writer = {}) {
     super(pool);
+    this.#graph = graph;
     this.#owner = { thread_id: owner.thread_id, epoch: owner.epoch };
     this.#tracker = tracker;
   }
@@ -32,6 +50,19 @@ export class FencedSaver extends Saver {
     const tuple = await super.getTuple(config);
     if (tuple) this.#tracker?.loaded(tuple);
     return tuple;
+  }
+
+  // oxlint-disable-next-line max-params -- the library's signature
+  override put(
+    config: RunnableConfig,
+    checkpoint: Checkpoint,
+    metadata: CheckpointMetadata,
+    newVersions: ChannelVersions,
+  ): Promise<RunnableConfig> {
+    const channels = config.configurable?.["checkpoint_ns"] ? undefined : this.#graph?.channels;
+    const unknown = channels ? Object.keys(checkpoint.channel_versions).filter((name) => !(name in channels)) : [];
+    const said = unknown.length > 0 ? { ...metadata, left_behind: unknown } : metadata;
+    return super.put(config, checkpoint, said, newVersions);
   }
 
   override putWrites(config: RunnableConfig, writes: PendingWrite[], taskId: string): Promise<void> {

@@ -28,7 +28,7 @@ import { leaseLost, type Owner } from "../db/fence.ts";
 import type { Queryable } from "../db/pool.ts";
 import { cleanJson } from "../lib/text.ts";
 import { fold, type Tasks, withOrdinal } from "./open-questions.ts";
-import { readTuples, type StoredTuple, type StoredValue } from "./read-tuples.ts";
+import { readTuples, type Selection, type StoredTuple, type StoredValue } from "./read-tuples.ts";
 import { readWaiting, type ThreadCheckpoint } from "./read-waiting.ts";
 import { deleteThreadCheckpoints } from "./thread-data.ts";
 import { putCheckpoint, putWrites } from "./write-tuples.ts";
@@ -139,6 +139,11 @@ export class Saver extends PostgresSaver {
 
   override deleteThread(threadId: string): Promise<void> {
     return deleteThreadCheckpoints(this.#pool, threadId);
+  }
+
+  /** Checkpoints by a condition, newest first. `db`: whoever holds a transaction reads in it. */
+  async load(selection: Selection, db: Queryable = this.#pool): Promise<CheckpointTuple[]> {
+    return Promise.all((await readTuples(db, selection)).map((stored) => this.#load(stored)));
   }
 
   /** Who waits for what at a root checkpoint, by namespace. `db`: whoever holds a transaction reads in it. */

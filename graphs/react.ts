@@ -18,6 +18,7 @@ import {
   StateSchema,
 } from "@langchain/langgraph";
 import { z } from "zod";
+import { offeringTools } from "../lib/offered-tools.ts";
 import { needsReview, Review, reviewOf } from "../nodes/approval.ts";
 import { isRepeated } from "../nodes/budget.ts";
 import { callModel } from "../nodes/call-model.ts";
@@ -71,7 +72,7 @@ export function reactAgent(offered: readonly Tool[]) {
     const asked = settingsOf(config).review_mode === "all_at_once" ? open : open.slice(0, 1);
     return asked.map(({ call, review: earlier }) => new Send("review", { call, earlier } satisfies ReviewTask));
   };
-  return (
+  return offeringTools(
     new StateGraph(State, { input: Conversation, output: Conversation, context: AgentSettings })
       .addNode("model", callModel(offered))
       .addNode("review", review(offered))
@@ -84,7 +85,8 @@ export function reactAgent(offered: readonly Tool[]) {
       .addConditionalEdges("reviewed", nextTasks, ["review", "tools", END])
       .addEdge("tools", "model")
       .compile({ name: "react" })
-      .withConfig({ recursionLimit: RECURSION_LIMIT })
+      .withConfig({ recursionLimit: RECURSION_LIMIT }),
+    offered,
   );
 }
 

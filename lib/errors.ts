@@ -25,6 +25,7 @@ export const errorCodes = [
   "ambiguous_resume",
   "unknown_interrupt",
   "nothing_to_resume",
+  "graph_changed",
   // the run
   "lease_lost",
   "run_abandoned",

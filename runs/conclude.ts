@@ -69,7 +69,9 @@ async function endingOf(
   if (error) await events.push("error", error);
   const isRolledBack = cause?.kind === "cancelled" && cause.action === "rollback";
   if (isRolledBack) await undoCheckpoints(pool, run);
-  const state = graph instanceof Error ? undefined : await settledState({ pool, run, graph });
+  // A graph that cannot go on from the state cannot say what it is either: the thread keeps what it had, questions too.
+  const isForeign = attempt.result === "failed" && isPawlError(attempt.error, "graph_changed");
+  const state = graph instanceof Error || isForeign ? undefined : await settledState({ pool, run, graph });
   const ending = { status: cause ? "interrupted" : error ? "error" : "success", isRolledBack } as const;
   if (!(state instanceof Error)) {
     return { ...ending, ...(error && { error }), ...(state && { thread: state }), log: await events.lastRow() };

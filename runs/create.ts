@@ -16,6 +16,7 @@ import { findCreated } from "./resent.ts";
 import { checkpointOf, kwargsOf, mergedConfigurable } from "./request.ts";
 import { matchAnswers, type OpenQuestion } from "./resume.ts";
 import { Run, type RunCreate, runColumns } from "./run.ts";
+import { goesOn, type ParkedThread, rootOf } from "./skew/find.ts";
 import { insertThread } from "./threads/create.ts";
 
 export interface CreateContext {
@@ -25,6 +26,8 @@ export interface CreateContext {
    * transaction: with a second connection each, as many resumes at once as the pool is large would wait for each other.
    */
   readonly pendingQuestions: (tx: Queryable, at: ThreadCheckpoint) => Promise<OpenQuestion[]>;
+  /** Throws `graph_changed` when the loaded graph cannot go on from where the thread stands. */
+  readonly refuseChangedGraph: (tx: Queryable, thread: ParkedThread) => Promise<void>;
   /** Whether an equal POST that comes now may be the one that created the run, sent again. */
   readonly mayBeResent: (created: { run_id: string; age_ms: number }) => boolean;
 }
@@ -105,6 +108,13 @@ async function createOnce(context: CreateContext, request: Request): Promise<Cre
       thread,
       ids: { run_id: runId, thread_id: threadId, user_id: principal.identity },
     });
+    const root = rootOf(kwargs.checkpoint);
+    // Of a thread that is busy nobody knows yet where it will stand: the worker looks.
+    if (isLocked && root && !thread.isUnderWay && goesOn({ ...kwargs, ...(answers && { answers }) })) {
+      const { graph_id } = assistant;
+      const { configurable } = kwargs.config;
+      await context.refuseChangedGraph(tx, { thread_id: threadId, graph_id, configurable, ...root });
+    }
     const run = await insertRun(tx, {
       run_id: runId,
       tenant: principal.tenant,

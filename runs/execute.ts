@@ -58,8 +58,8 @@ async function streamEvents(
   token: string,
 ): Promise<void> {
   const tracker = new QuestionTracker();
-  const saver = new FencedSaver(pool, { thread_id: run.thread_id, epoch: run.epoch }, tracker);
-  const { input, checkpoint } = await startOf({ run, graph, saver });
+  const saver = new FencedSaver(pool, { thread_id: run.thread_id, epoch: run.epoch }, { tracker, graph });
+  const { input, checkpoint } = await startOf({ run, graph, saver, db: pool });
   const { kwargs } = run;
   const stream = streamGraph({
     graph,

@@ -13,6 +13,8 @@ export * from "./run.ts";
 export type AnyGraph = Pick<
   CompiledGraph<string>,
   | "name"
+  | "nodes"
+  | "channels"
   | "stream"
   | "streamEvents"
   | "getState"
@@ -76,7 +78,8 @@ export interface RunRef {
 export interface Runs {
   /**
    * Accepts a run. Throws `assistant_not_found`, `thread_not_found`, `thread_busy` (strategy `reject`, or a resume of a busy
-   * thread), `ambiguous_resume`, `unknown_interrupt`, `nothing_to_resume`, `already_exists` (a run id of another thread).
+   * thread), `ambiguous_resume`, `unknown_interrupt`, `nothing_to_resume`, `graph_changed` (the loaded graph cannot go on from
+   * where the thread stands), `already_exists` (a run id of another thread).
    */
   create(principal: Principal, body: RunCreate, options: CreateOptions): Promise<Run>;
   /**

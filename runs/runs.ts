@@ -12,22 +12,25 @@ import { createRun } from "./create.ts";
 import { type Followed, follow } from "./events/follow.ts";
 import type { Hub } from "./events/hub.ts";
 import { deleteRun } from "./delete.ts";
-import type { RunEvent, RunOutcome, RunRef, Runs } from "./index.ts";
+import type { Graphs, RunEvent, RunOutcome, RunRef, Runs } from "./index.ts";
 import type { Principal } from "../lib/principal.ts";
 import { lockThread, settleThread } from "./queue.ts";
 import { deleteThread } from "./threads/delete.ts";
+import { graphFrom, refuseChangedGraph } from "./skew/find.ts";
 import { findRun, getRun, listRuns, readValues } from "./read.ts";
 
 export interface RunsOptions {
   readonly pool: pg.Pool;
+  readonly graphs: Graphs;
   readonly hub: Hub;
   readonly signals: Signals;
   /** Called when a run may be claimed; for a worker in this process. */
   readonly onWork: () => void;
 }
 
-export function createRuns({ pool, hub, signals, onWork }: RunsOptions): Runs {
+export function createRuns({ pool, graphs, hub, signals, onWork }: RunsOptions): Runs {
   const saver = new Saver(pool);
+  const graphOf = graphFrom(graphs);
   const sources = { db: pool, hub, signals };
   const answering = new Answering();
   /** Where the runs are whose creating POST is being answered: it follows them at once. */
@@ -51,6 +54,7 @@ export function createRuns({ pool, hub, signals, onWork }: RunsOptions): Runs {
         {
           pool,
           pendingQuestions: (tx, at) => pendingQuestions(saver, at, tx),
+          refuseChangedGraph: (tx, thread) => refuseChangedGraph({ saver, db: tx, graphOf }, thread),
           mayBeResent: (earlier) => answering.mayBeResent(earlier),
         },
         { principal, body, options, newRunId },

@@ -2,12 +2,14 @@
 import type { CheckpointMetadata } from "@langchain/langgraph-checkpoint";
 import type { FencedSaver } from "../checkpoints/fenced-saver.ts";
 import { pendingQuestions } from "../checkpoints/questions.ts";
+import type { Queryable } from "../db/pool.ts";
 import { PawlError } from "../lib/errors.ts";
 import type { ClaimedRun } from "./claim.ts";
 import type { AnyGraph } from "./index.ts";
 import { inputOf } from "./input.ts";
 import { openAnswers } from "./resume.ts";
 import type { RunKwargs } from "./run.ts";
+import { goesOn, refuseChangedGraph, rootOf } from "./skew/find.ts";
 
 export interface Start {
   readonly input: unknown;
@@ -19,13 +21,16 @@ export interface StartOptions {
   readonly run: ClaimedRun;
   readonly graph: AnyGraph;
   readonly saver: FencedSaver;
+  readonly db: Queryable;
 }
 
+/** Throws `graph_changed` when the graph cannot go on from there, and `unknown_interrupt` for an answer that came too late. */
 export async function startOf(options: StartOptions): Promise<Start> {
   const { run, saver } = options;
   const { thread_id, kwargs } = run;
   const hasBegun = run.attempt > 1 && (await hasStored(run, saver));
   const checkpoint = hasBegun ? undefined : kwargs.checkpoint;
+  if (hasBegun || goesOn(kwargs)) await refuseUnfit(options, checkpoint);
   const pending = kwargs.answers
     ? await pendingQuestions(saver, { thread_id, ...(checkpoint && { checkpoint_id: checkpoint.checkpoint_id }) })
     : [];
@@ -39,6 +44,16 @@ export async function startOf(options: StartOptions): Promise<Start> {
   const input = inputOf(kwargs, { hasBegun, pending });
   if (!checkpoint) return { input };
   return { input, checkpoint: kwargs.answers ? checkpoint : await unused(options, checkpoint) };
+}
+
+/** Also for a run that another build has begun: what it has done stays as it is, for a build that knows it. */
+async function refuseUnfit({ run, graph, saver, db }: StartOptions, checkpoint: RunKwargs["checkpoint"]) {
+  const root = rootOf(checkpoint);
+  const { thread_id, graph_id } = run;
+  const { configurable } = run.kwargs.config;
+  if (root) {
+    await refuseChangedGraph({ saver, db, graphOf: async () => graph }, { thread_id, graph_id, configurable, ...root });
+  }
 }
 
 /** Whether an earlier attempt has fed the input. A fork comes before that, unless there is nothing to feed. */

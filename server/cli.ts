@@ -7,6 +7,7 @@ import { addToEnvironment, config } from "../lib/config.ts";
 import { asError, isPawlError, PawlError } from "../lib/errors.ts";
 import { createLog, type Log } from "../lib/log.ts";
 import { modelAddress } from "../models/endpoint.ts";
+import { checkParkedThreads } from "./check-parked.ts";
 import { loadGraphs } from "./load-graphs.ts";
 import { startServer } from "./main.ts";
 import { applySchema, labelOf, openDatabase, type OpenDatabase } from "./open-database.ts";
@@ -18,6 +19,7 @@ const HELP = `Usage: pawl <command> [options]
   serve     the HTTP API, and the execution of runs (default)
   worker    the execution of runs only
   migrate   brings the database of DATABASE_URL up to date
+  migrate --check   lists the threads that the graphs here could not continue, and changes nothing
 
   --config <file>   the project          (langgraph.json)
   --host <address>  where to listen      (127.0.0.1)
@@ -50,14 +52,10 @@ await main().catch((thrown: unknown) => {
 
 async function main(): Promise<void> {
   const { command, options } = readArguments(process.argv.slice(2));
-  if (command === "migrate") {
-    const { databaseUrl } = config();
-    if (databaseUrl === undefined) throw new PawlError("bad_configuration", "migrate needs DATABASE_URL");
-    await applySchema({ connectionString: databaseUrl }, createLog(config().logLevel));
-    return say(`${labelOf(databaseUrl)} is up to date\n`);
-  }
+  if (command === "migrate" && !options.check) return updateSchema();
   const project = readProject(options.config);
   addToEnvironment(project.env);
+  if (command === "migrate") return check(project);
   const log = createLog(config().logLevel);
   if (project.missingEnvFile !== undefined)
     log.info({ file: project.missingEnvFile }, "the project's env file is missing");
@@ -71,6 +69,29 @@ async function main(): Promise<void> {
   }
 }
 
+/** Of a database that others use; the embedded one is brought up to date by each start. */
+function givenDatabase(): string {
+  const { databaseUrl } = config();
+  if (databaseUrl === undefined) throw new PawlError("bad_configuration", "migrate needs DATABASE_URL");
+  return databaseUrl;
+}
+
+async function updateSchema(): Promise<void> {
+  const databaseUrl = givenDatabase();
+  await applySchema({ connectionString: databaseUrl }, createLog(config().logLevel));
+  say(`${labelOf(databaseUrl)} is up to date\n`);
+}
+
+/** Ends with 1 when there is a thread that could not go on. */
+async function check(project: Project): Promise<void> {
+  const databaseUrl = givenDatabase();
+  const log = createLog(config().logLevel);
+  const graphs = await loadGraphs(project.graphs);
+  const count = await checkParkedThreads({ connection: { connectionString: databaseUrl }, graphs, log, say });
+  say(`${labelOf(databaseUrl)}: ${count === 0 ? "every thread can" : `${count} cannot`} go on with these graphs\n`);
+  process.exitCode = count === 0 ? 0 : 1;
+}
+
 function readArguments(args: string[]) {
   const { values, positionals } = parseOrExit(args);
   const [command = "serve", ...rest] = positionals;
@@ -81,6 +102,7 @@ function readArguments(args: string[]) {
   if ((command !== "serve" && command !== "worker" && command !== "migrate") || rest.length > 0) {
     exitWithUsage(`unknown command ${positionals.join(" ")}`);
   }
+  if (values.check && command !== "migrate") exitWithUsage("--check is for migrate");
   const port = values.port === undefined ? undefined : Number(values.port);
   if (port !== undefined && !(Number.isInteger(port) && port >= 0 && port <= 65_535)) {
     exitWithUsage(`${values.port} is no port`);
@@ -99,6 +121,7 @@ function parseOrExit(args: string[]) {
         port: { type: "string" },
         "no-workers": { type: "boolean", default: false },
         insecure: { type: "boolean", default: false },
+        check: { type: "boolean", default: false },
         help: { type: "boolean", default: false },
       },
     });

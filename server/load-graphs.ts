@@ -2,14 +2,14 @@
  * The graphs of a project. An export may be a compiled graph, a builder that is yet to be compiled, an agent that wraps
  * a graph, or a function that makes one of these for each configuration. None of them is ever changed.
  */
-import { createHash } from "node:crypto";
-import { existsSync, readFileSync, realpathSync } from "node:fs";
+import { existsSync, realpathSync } from "node:fs";
 import { createRequire } from "node:module";
 import { extname } from "node:path";
 import { pathToFileURL } from "node:url";
 import { Pregel } from "@langchain/langgraph/pregel";
 import { asError, PawlError } from "../lib/errors.ts";
 import type { AnyGraph, Graphs, LoadedGraph } from "../runs/index.ts";
+import { graphHash } from "./graph-hash.ts";
 import type { GraphSource } from "./project.ts";
 
 type Resolve = LoadedGraph["resolve"];
@@ -17,6 +17,9 @@ type Resolve = LoadedGraph["resolve"];
 const extensions = new Set([".ts", ".mts", ".js", ".mjs"]);
 /** Packages of which a process may have one copy only: they know their objects by class. */
 const singletons = ["@langchain/langgraph", "@langchain/core"];
+
+const requireFromHere = createRequire(import.meta.url);
+const versions = singletons.map((name) => `${name}@${String(requireFromHere(`${name}/package.json`).version)}`);
 
 /** Throws `bad_configuration` that names the graph, the file and the export. */
 export async function loadGraphs(sources: readonly GraphSource[]): Promise<Graphs> {
@@ -33,7 +36,7 @@ async function loadGraph(source: GraphSource): Promise<LoadedGraph> {
   const exported = await readExport(source);
   return {
     graph_id: graphId,
-    hash: hashOf(file),
+    hash: graphHash(file, versions),
     ...(description !== undefined && { description }),
     resolve: resolverOf(source, exported),
   };
@@ -96,8 +99,6 @@ function durable(source: GraphSource, graph: AnyPregel): AnyGraph {
   throw unusable(source, `it was compiled with checkpointer: ${checkpointer}; leave the checkpointer to the server`);
 }
 
-const requireFromHere = createRequire(import.meta.url);
-
 function ours(): string {
   return `Pawl uses ${folderOf(requireFromHere, singletons[0]!) ?? singletons[0]}`;
 }
@@ -115,13 +116,6 @@ function folderOf(require: NodeJS.Require, name: string): string | undefined {
   } catch {
     return undefined; // not installed where the graph is: then it has no copy of its own
   }
-}
-
-/** Says whether two processes run the same graph: its file, and the packages that execute it. */
-function hashOf(file: string): string {
-  const hash = createHash("sha256").update(readFileSync(file));
-  for (const name of singletons) hash.update(`\0${name}@${String(requireFromHere(`${name}/package.json`).version)}`);
-  return hash.digest("hex");
 }
 
 function unusable({ graphId, file, exportName }: GraphSource, reason: string, cause?: unknown): PawlError {

@@ -31,6 +31,7 @@ const statusOf: Record<ErrorCode, ContentfulStatusCode> = {
   ambiguous_resume: 409,
   unknown_interrupt: 409,
   nothing_to_resume: 409,
+  graph_changed: 409,
   lease_lost: 409,
   run_abandoned: 500,
   run_cancelled: 409,

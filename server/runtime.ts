@@ -78,7 +78,7 @@ export async function openRuntime({ config, log, connection, graphs, works }: Ru
   const retention = startRetention({ pool, eventTtlSeconds: config.eventTtlSeconds, log });
   return {
     pool,
-    runs: createRuns({ pool, hub, signals, onWork: () => worker?.wake() }),
+    runs: createRuns({ pool, graphs, hub, signals, onWork: () => worker?.wake() }),
     threads,
     assistants,
     async drain(graceMs) {

@@ -14,6 +14,7 @@ import { threadNotFound } from "./get.ts";
 export type CheckpointAt = z.infer<typeof CheckpointRef>;
 
 export interface ThreadGraph {
+  readonly graph_id: string;
   readonly graph: AnyGraph;
   /** The `configurable` that the thread's runs had. */
   readonly configurable: Readonly<Record<string, unknown>>;
@@ -38,7 +39,8 @@ export async function graphOfThread(
   if (!thread) throw threadNotFound(threadId);
   if (thread.graph_id === null) return undefined;
   const configurable = thread.configurable ?? {};
-  return { graph: await loadGraph(graphs, thread.graph_id, { configurable }), configurable };
+  const { graph_id } = thread;
+  return { graph_id, graph: await loadGraph(graphs, graph_id, { configurable }), configurable };
 }
 
 export interface Place {

@@ -10,7 +10,11 @@ import { configAt, type ThreadGraph } from "./graph.ts";
 import { threadProjection } from "./projection.ts";
 
 /** Leaves the row alone when `owner` is no longer the last who wrote: the run that came after it knows better. */
-export async function refreshThread(pool: pg.Pool, owner: Owner, { graph, configurable }: ThreadGraph): Promise<void> {
+export async function refreshThread(
+  pool: pg.Pool,
+  owner: Owner,
+  { graph, configurable }: Pick<ThreadGraph, "graph" | "configurable">,
+): Promise<void> {
   const saver = new Saver(pool);
   const threadId = ThreadId.parse(owner.thread_id);
   const state = await graph.getState(configAt({ threadId, configurable }, saver));

@@ -7,15 +7,16 @@ import type pg from "pg";
 import { z } from "zod";
 import { FencedSaver } from "../../checkpoints/fenced-saver.ts";
 import type { Owner } from "../../db/fence.ts";
-import { transaction } from "../../db/pool.ts";
+import { type Queryable, transaction } from "../../db/pool.ts";
 import { asError, isPawlError, PawlError } from "../../lib/errors.ts";
 import type { ThreadId } from "../../lib/ids.ts";
 import type { Principal } from "../../lib/principal.ts";
 import { CheckpointRef, type Graphs } from "../index.ts";
 import { lockThread } from "../queue.ts";
+import { refuseChangedGraph } from "../skew/find.ts";
 import { checkpointRef, type CheckpointRef as StoredCheckpoint } from "../stream/checkpoint-ref.ts";
 import { threadNotFound } from "./get.ts";
-import { configAt, graphAt, graphOfThread } from "./graph.ts";
+import { type CheckpointAt, configAt, graphAt, graphOfThread, type ThreadGraph } from "./graph.ts";
 import { refreshThread } from "./refresh.ts";
 
 /** The library looks nodes up in a plain object: the names of what every object has must not reach it. */
@@ -35,7 +36,7 @@ export type StateUpdate = z.infer<typeof StateUpdate>;
 /**
  * Returns the checkpoint that holds the edit. Throws `thread_not_found`, `thread_busy` (a run is pending or running, or
  * was claimed meanwhile), `invalid_input` (no graph has run on the thread, or the graph refuses the update),
- * `checkpoint_not_found`, `graph_not_found`.
+ * `checkpoint_not_found`, `graph_not_found`, `graph_changed` (the graph cannot go on from there; see `refuseUnfit`).
  */
 export async function updateState(
   { pool, graphs }: { pool: pg.Pool; graphs: Graphs },
@@ -47,12 +48,13 @@ export async function updateState(
   const checkpoint = { ...update.checkpoint, ...(update.checkpoint_id && { checkpoint_id: update.checkpoint_id }) };
   const graph = await graphAt(known.graph, checkpoint.checkpoint_ns);
   const owner = await takeIdleThread(pool, threadId);
-  const saver = new FencedSaver(pool, owner);
+  const saver = new FencedSaver(pool, owner, checkpoint.checkpoint_ns ? {} : { graph });
   const config = configAt({ threadId, checkpoint, configurable: known.configurable }, saver);
   if (checkpoint.checkpoint_id && !(await saver.getTuple(config))) {
     const facts = { checkpoint_id: checkpoint.checkpoint_id };
     throw new PawlError("checkpoint_not_found", `Checkpoint ${checkpoint.checkpoint_id} not found`, { facts });
   }
+  if (!update.as_node?.startsWith("__")) await refuseUnfit({ saver, db: pool }, known, { threadId, checkpoint });
   try {
     const edited = await graph.updateState(
       { ...config, ...(update.as_node === "__end__" && ofNoRun) },
@@ -64,6 +66,23 @@ export async function updateState(
   } catch (error) {
     throw refusedUpdate(error, threadId);
   }
+}
+
+/**
+ * An edit takes the place of what is due. Not so `__copy__`, which keeps all as it is, and `__end__` and `__input__`,
+ * which say on purpose that what is pending may go.
+ */
+async function refuseUnfit(
+  at: { saver: FencedSaver; db: Queryable },
+  { graph_id, graph, configurable }: ThreadGraph,
+  { threadId, checkpoint }: { threadId: ThreadId; checkpoint: CheckpointAt },
+): Promise<void> {
+  if (checkpoint.checkpoint_ns) return; // the root that it belongs to is not named
+  const { checkpoint_id } = checkpoint;
+  await refuseChangedGraph(
+    { ...at, graphOf: async () => graph },
+    { thread_id: threadId, graph_id, configurable, ...(checkpoint_id && { checkpoint_id }) },
+  );
 }
 
 /** For `__end__` the library copies the metadata of the checkpoint before: with its run's id the edit would go when that run is deleted. */

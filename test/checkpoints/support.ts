@@ -18,7 +18,7 @@ export async function newThread(pool: pg.Pool): Promise<Owner> {
 /** What a run passes to its graph. */
 export function runOn(pool: pg.Pool, owner: Owner, runId: string = randomUUID()) {
   const tracker = new QuestionTracker();
-  const saver = new FencedSaver(pool, owner, tracker);
+  const saver = new FencedSaver(pool, owner, { tracker });
   const config = {
     configurable: { thread_id: owner.thread_id, run_id: runId, __pregel_checkpointer: saver },
     durability: "sync" as const,

@@ -101,6 +101,33 @@ test("a database that was never migrated is refused, and migrate brings it up to
   expect((await fetch(`${server.url}/ok?check_db=1`)).status).toBe(200);
 });
 
+test("migrate --check names the threads that these graphs could not continue, changes nothing, and ends with 1 then", async () => {
+  await using database = await testDatabase();
+  const threadId = await (async () => {
+    await using server = await spawnServer({ graphs: { asks: "test/support/graphs/asks.ts:graph" }, ...database });
+    const { thread_id } = await server.client.threads.create();
+    await server.client.runs.wait(thread_id, "asks", { input: {} });
+    return thread_id;
+  })();
+  const folder = await mkdtemp(join(tmpdir(), "pawl-check-"));
+  const check = async (place: string) => {
+    const file = join(folder, "langgraph.json");
+    await writeFile(file, JSON.stringify({ graphs: { asks: resolve(place) } }));
+    return pawl(["migrate", "--check", "--config", file], { DATABASE_URL: urlOf(database.connection) });
+  };
+  const unfit = await check("test/support/graphs/asks.ts:renamed");
+  expect(unfit).toMatchObject({ code: 1, err: "" });
+  expect(unfit.out).toMatch(new RegExp(`^${threadId} asks: the node "ask" is due, and is gone.*\n.*1 cannot go on`));
+  expect(await check("test/support/graphs/asks.ts:graph")).toMatchObject({
+    code: 0,
+    out: expect.stringMatching(/every thread can go on/),
+  });
+  await rm(folder, { recursive: true });
+  await using empty = await testDatabase({ template: "template0" });
+  const early = await pawl(["migrate", "--check"], { DATABASE_URL: urlOf(empty.connection) });
+  expect(early).toMatchObject({ code: 1, err: expect.stringMatching(/lacks 0001_init\.sql/) });
+});
+
 test("a model that is down does not keep the server down; it says so when asked", async () => {
   const closed = createServer().listen(0, "127.0.0.1");
   await once(closed, "listening");

@@ -74,6 +74,20 @@ test("a graph's hash follows its file", async () => {
   expect(other.hash).not.toBe(one.hash);
 });
 
+test("a graph's hash follows what its file imports of the project, in circles too", async () => {
+  const entry = `import "./hash-part.mjs"; ${build} export const graph = builder;`;
+  const hashes = [];
+  for (const part of [
+    "export const part = 1;",
+    "export const part = 2;",
+    'export const part = 1; import "./hash-d.mjs";',
+  ]) {
+    await writeFile(join(folder, "hash-part.mjs"), part);
+    hashes.push((await load("hash-d.mjs", entry)).hash);
+  }
+  expect(new Set(hashes).size).toBe(3);
+});
+
 test.each([
   ["absent.mjs:graph", "", /the file does not exist/],
   ["wrong-export.mjs:graph", "export const agent = 1; export const tool = 2;", /it exports agent, tool/],

@@ -84,7 +84,13 @@ test("a claim that passed over a run, because its row was locked while the answe
   const threadId = await host.thread();
   const signals = { send() {}, on: () => () => {}, close: async () => {} };
   let looks = 0;
-  const runs = createRuns({ pool: host.db.pool, hub: new Hub(), signals, onWork: () => (looks += 1) });
+  const runs = createRuns({
+    pool: host.db.pool,
+    graphs: host.graphs,
+    hub: new Hub(),
+    signals,
+    onWork: () => (looks += 1),
+  });
   const run = await runs.create(localPrincipal, body, { threadId });
   expect(looks).toBe(1);
   await runs.answered(run.run_id, true); // the run is still there to be claimed

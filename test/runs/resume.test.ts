@@ -164,7 +164,7 @@ test("resumes need one connection each, so that many at once do not wait for eac
   await join(host, await host.create(threadId));
   const pool = createPool({ ...host.db.connection, max: 1, name: "one", log: silent });
   const signals = { send() {}, on: () => () => {}, close: async () => {} };
-  const runs = createRuns({ pool, hub: new Hub(), signals, onWork: () => {} });
+  const runs = createRuns({ pool, graphs: host.graphs, hub: new Hub(), signals, onWork: () => {} });
   const resume = { assistant_id: "graph", command: { resume: "yes" } };
   const run = await runs.create(localPrincipal, resume, { threadId });
   await pool.end();

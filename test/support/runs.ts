@@ -42,7 +42,13 @@ async function hostOn(compiled: Record<string, AnyGraph>, db: TestDatabase): Pro
   const signals = await openSignals(db.connection, silent);
   const others: Signals[] = [];
   const workers: RunWorker[] = [];
-  const runs = createRuns({ pool: db.pool, hub, signals, onWork: () => workers.forEach((worker) => worker.wake()) });
+  const runs = createRuns({
+    pool: db.pool,
+    graphs,
+    hub,
+    signals,
+    onWork: () => workers.forEach((worker) => worker.wake()),
+  });
   const [first = ""] = Object.keys(compiled);
   return {
     db,
@@ -51,7 +57,7 @@ async function hostOn(compiled: Record<string, AnyGraph>, db: TestDatabase): Pro
     async elsewhere() {
       const own = await openSignals(db.connection, silent);
       others.push(own);
-      return createRuns({ pool: db.pool, hub: new Hub(), signals: own, onWork: () => {} });
+      return createRuns({ pool: db.pool, graphs, hub: new Hub(), signals: own, onWork: () => {} });
     },
     async startWorker({ concurrency = 4, leaseSeconds = 10 } = {}) {
       const { pool, connection } = db;

@@ -105,7 +105,12 @@ export async function world(extra: Record<string, unknown> = {}): Promise<World>
       return thread_id;
     },
     async createRun(threadId, body) {
-      const context = { pool, pendingQuestions: async () => [], mayBeResent: () => false };
+      const context = {
+        pool,
+        pendingQuestions: async () => [],
+        refuseChangedGraph: async () => {},
+        mayBeResent: () => false,
+      };
       const options = { threadId: ThreadId.parse(threadId) };
       return (await createRun(context, { principal: localPrincipal, body, options, newRunId: uuidv7() })).run;
     },

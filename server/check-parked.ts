@@ -1,0 +1,31 @@
+/** `pawl migrate --check`: what a deployment of this build would find. Changes nothing. */
+import { migrate } from "../db/migrate.ts";
+import { type ConnectTo, createPool } from "../db/pool.ts";
+import type { Log } from "../lib/log.ts";
+import type { Graphs } from "../runs/index.ts";
+import { findSkewedThreads } from "../runs/skew/parked-threads.ts";
+import { describeReason } from "../runs/skew/reason.ts";
+
+export interface CheckOptions {
+  readonly connection: ConnectTo;
+  readonly graphs: Graphs;
+  readonly log: Log;
+  /** Gets a line for each thread. */
+  readonly say: (line: string) => void;
+}
+
+/** How many threads this build could not continue. Throws `bad_configuration` when the schema does not fit. */
+export async function checkParkedThreads({ connection, graphs, log, say }: CheckOptions): Promise<number> {
+  await migrate(connection, { mode: "check" });
+  const pool = createPool({ ...connection, max: 1, name: "pawl check", log });
+  let count = 0;
+  try {
+    for await (const { thread_id, graph_id, reasons } of findSkewedThreads(pool, graphs)) {
+      count += 1;
+      say(`${thread_id} ${graph_id}: ${reasons.map(describeReason).join("; ")}\n`);
+    }
+  } finally {
+    await pool.end();
+  }
+  return count;
+}
