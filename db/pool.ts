@@ -5,8 +5,17 @@
  * number; timestamps are `Date`, `json` and `jsonb` are parsed.
  */
 import type { Writable } from "node:stream";
-import { Pool, type ClientBase, type PoolClient, type QueryConfig, type QueryResult, type QueryResultRow } from "pg";
-import { asError, PawlError } from "../lib/errors.ts";
+import { callbackify } from "node:util";
+import {
+  Pool,
+  type ClientBase,
+  type PoolClient,
+  type PoolConfig,
+  type QueryConfig,
+  type QueryResult,
+  type QueryResultRow,
+} from "pg";
+import { asError, isPawlError, PawlError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 
 export type Queryable = Pick<ClientBase, "query">;
@@ -23,7 +32,16 @@ export interface ConnectTo {
   readonly ssl?: boolean;
 }
 
+/** Decides whether a pool may be used. */
+export interface Gate {
+  /** Why no connection is given out any more. */
+  readonly refusal: Error | undefined;
+  /** Called with each new connection before it is given out; throws if it must not be. */
+  verify(client: Queryable): Promise<void>;
+}
+
 export interface PoolOptions extends ConnectTo {
+  readonly gate?: Gate;
   readonly max: number;
   /** Shown to operators as `application_name`. */
   readonly name: string;
@@ -39,9 +57,11 @@ const STATEMENT_TIMEOUT_MS = 60_000;
  * A pool that neither hangs nor takes the process down: whoever gets no connection within 10 s gets
  * `database_unavailable`, statements and idle transactions end after 60 s, and a lost connection is logged.
  */
-export function createPool({ name, log, idleTransactionMs = STATEMENT_TIMEOUT_MS, ...options }: PoolOptions): Pool {
-  const pool = new RefusingPool({
+export function createPool(given: PoolOptions): Pool {
+  const { name, log, gate, idleTransactionMs = STATEMENT_TIMEOUT_MS, ...options } = given;
+  const pool = new RefusingPool(gate, {
     ...options,
+    ...(gate && { verify: callbackify((client: PoolClient) => gate.verify(client)) }),
     application_name: name,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     statement_timeout: STATEMENT_TIMEOUT_MS,
@@ -114,10 +134,23 @@ function together<T>(client: PoolClient, send: () => T): T {
 type OnConnect = (error: Error | undefined, client: PoolClient | undefined, done: (release?: unknown) => void) => void;
 
 class RefusingPool extends Pool {
+  readonly #gate: Gate | undefined;
+
+  constructor(gate: Gate | undefined, config: PoolConfig) {
+    super(config);
+    this.#gate = gate;
+  }
+
   // `Pool.query` connects through the callback form, everyone else through the promise.
   override connect(): Promise<PoolClient>;
   override connect(callback: OnConnect): void;
   override connect(callback?: OnConnect): Promise<PoolClient> | undefined {
+    const refusal = this.#gate?.refusal;
+    if (refusal) {
+      if (!callback) return Promise.reject(refusal);
+      callback(refusal, undefined, () => {});
+      return undefined;
+    }
     if (!callback) {
       return super.connect().catch((error: unknown) => {
         throw unavailable(error);
@@ -129,6 +162,7 @@ class RefusingPool extends Pool {
 }
 
 function unavailable(cause: unknown): PawlError {
+  if (isPawlError(cause)) return cause;
   // The words of the cause name hosts, paths and users; clients get to read ours.
   return new PawlError("database_unavailable", "The database cannot be reached", { cause });
 }

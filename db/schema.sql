@@ -72,6 +72,16 @@ create table checkpoints (
   constraint checkpoints_pkey PRIMARY KEY (thread_id, checkpoint_ns, checkpoint_id)
 );
 
+create table database_history (
+  only_row boolean default true not null,
+  system_identifier text not null,
+  timeline_id bigint not null,
+  restores integer default 0 not null,
+  recorded_at timestamp with time zone default now() not null,
+  constraint database_history_only_row_check CHECK (only_row),
+  constraint database_history_pkey PRIMARY KEY (only_row)
+);
+
 create table effect_answers (
   thread_id uuid not null,
   key text not null,

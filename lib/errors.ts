@@ -40,6 +40,8 @@ export const errorCodes = [
   "tool_denied",
   "shutting_down",
   "database_unavailable",
+  "database_changed",
+  "database_in_use",
   "bad_configuration",
 ] as const;
 

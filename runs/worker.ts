@@ -181,7 +181,8 @@ export class RunWorker {
   }
 
   async #join(): Promise<void> {
-    const { connection, leaseSeconds, log } = this.#options;
+    const { connection, pool, leaseSeconds, log } = this.#options;
+    await pool.query("select"); // it refuses a database that was rewound, and the heartbeat's own connection does not ask
     this.#workerId = uuidv7();
     this.#membership = await joinWorkers({
       connection,

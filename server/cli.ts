@@ -3,10 +3,12 @@
 import { parseArgs } from "node:util";
 import { DatabaseError } from "pg";
 import { isConnectionError } from "../db/connection-error.ts";
+import { createPool } from "../db/pool.ts";
 import { addToEnvironment, config } from "../lib/config.ts";
 import { asError, isPawlError, PawlError } from "../lib/errors.ts";
 import { createLog, type Log } from "../lib/log.ts";
 import { modelAddress } from "../models/endpoint.ts";
+import { acceptRestoredDatabase } from "../runs/restored.ts";
 import { checkParkedThreads } from "./check-parked.ts";
 import { loadGraphs } from "./load-graphs.ts";
 import { startServer } from "./main.ts";
@@ -19,6 +21,7 @@ const HELP = `Usage: pawl <command> [options]
   serve     the HTTP API, and the execution of runs (default)
   worker    the execution of runs only
   migrate   brings the database of DATABASE_URL up to date
+  migrate --restored   once, after the database was restored or failed over, with every process stopped
   migrate --check   lists the threads that the graphs here could not continue, and changes nothing
 
   --config <file>   the project          (langgraph.json)
@@ -39,6 +42,7 @@ const say = (text: string): void => void process.stdout.write(text);
 
 /** What a command leaves running. */
 interface Running {
+  onDatabaseChanged(handler: (error: PawlError) => void): void;
   close(graceMs: number): Promise<void>;
 }
 
@@ -52,6 +56,7 @@ await main().catch((thrown: unknown) => {
 
 async function main(): Promise<void> {
   const { command, options } = readArguments(process.argv.slice(2));
+  if (command === "migrate" && options.restored) return acceptRestored();
   if (command === "migrate" && !options.check) return updateSchema();
   const project = readProject(options.config);
   addToEnvironment(project.env);
@@ -82,6 +87,25 @@ async function updateSchema(): Promise<void> {
   say(`${labelOf(databaseUrl)} is up to date\n`);
 }
 
+/** The embedded database too: its files may have been copied back. */
+async function acceptRestored(): Promise<void> {
+  const log = createLog(config().logLevel);
+  const { databaseUrl } = config();
+  if (databaseUrl !== undefined) await applySchema({ connectionString: databaseUrl }, log);
+  const database = await openDatabase(config(), log);
+  const pool = createPool({ ...database.connection, max: 1, name: "pawl restored", log });
+  try {
+    const { threads, requeued, unknown } = await acceptRestoredDatabase(pool);
+    say(
+      `${database.label} is accepted as restored: ${threads} threads fenced off, ${requeued} runs back in the queue, ` +
+        `${unknown} effects of unknown outcome\n`,
+    );
+  } finally {
+    await pool.end();
+    await database.stop();
+  }
+}
+
 /** Ends with 1 when there is a thread that could not go on. */
 async function check(project: Project): Promise<void> {
   const databaseUrl = givenDatabase();
@@ -102,7 +126,10 @@ function readArguments(args: string[]) {
   if ((command !== "serve" && command !== "worker" && command !== "migrate") || rest.length > 0) {
     exitWithUsage(`unknown command ${positionals.join(" ")}`);
   }
-  if (values.check && command !== "migrate") exitWithUsage("--check is for migrate");
+  if ((values.check || values.restored) && command !== "migrate") {
+    exitWithUsage("--check and --restored are for migrate");
+  }
+  if (values.check && values.restored) exitWithUsage("--check changes nothing, and --restored does");
   const port = values.port === undefined ? undefined : Number(values.port);
   if (port !== undefined && !(Number.isInteger(port) && port >= 0 && port <= 65_535)) {
     exitWithUsage(`${values.port} is no port`);
@@ -122,6 +149,7 @@ function parseOrExit(args: string[]) {
         "no-workers": { type: "boolean", default: false },
         insecure: { type: "boolean", default: false },
         check: { type: "boolean", default: false },
+        restored: { type: "boolean", default: false },
         help: { type: "boolean", default: false },
       },
     });
@@ -174,6 +202,7 @@ async function work({ project, log, database }: Ground): Promise<Running> {
   const runtime = await openRuntime({ config: config(), log, connection: database.connection, graphs, works: true });
   say(`Pawl executes runs of ${database.label}\nReady after ${(performance.now() / 1_000).toFixed(1)} s\n`);
   return {
+    onDatabaseChanged: (handler) => runtime.onDatabaseChanged(handler),
     async close(graceMs) {
       await runtime.drain(graceMs);
       await runtime.close();
@@ -207,6 +236,12 @@ function endOrderly(running: Running, { log, database }: Pick<Ground, "log" | "d
   process.on("unhandledRejection", (error) => log.error({ error: asError(error) }, "unhandled rejection"));
   process.on("SIGTERM", end);
   process.on("SIGINT", end);
+  // At once: what runs do from here on cannot be written down.
+  running.onDatabaseChanged((error) => {
+    log.error({ error }, "the database was rewound");
+    process.stderr.write(`pawl: ${error.message}\n`);
+    process.exit(1);
+  });
   database.onExit((error) => {
     log.error({ error }, "the database is gone");
     process.exit(1);

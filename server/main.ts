@@ -36,6 +36,8 @@ export interface RunningServer {
   readonly moved: boolean;
   /** Stops accepting, drains the runs for `graceMs` at most, cuts the connections, lets go of the database. */
   close(graceMs: number): Promise<void>;
+  /** Calls `handler` once if the database was rewound (a restore, a fail-over): the process has to end. */
+  onDatabaseChanged(handler: (error: PawlError) => void): void;
 }
 
 /** Throws `bad_configuration` for an address that is taken, or open to others without `isInsecure`. */
@@ -72,6 +74,7 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
       url: listening.url,
       port: listening.port,
       moved: listening.moved,
+      onDatabaseChanged: (handler) => runtime.onDatabaseChanged(handler),
       async close(graceMs) {
         closing.abort();
         listening.stopAccepting();

@@ -44,6 +44,8 @@ const statusOf: Record<ErrorCode, ContentfulStatusCode> = {
   tool_denied: 403,
   shutting_down: 503,
   database_unavailable: 503,
+  database_changed: 503,
+  database_in_use: 409,
   bad_configuration: 500,
 };
 

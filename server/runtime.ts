@@ -1,10 +1,12 @@
 /** What executes and keeps runs in one process, with or without HTTP in front: names the concrete classes. */
 import type pg from "pg";
 import { z } from "zod";
+import { type DatabaseHistory, openDatabaseHistory } from "../db/database-history.ts";
 import { type ConnectTo, createPool } from "../db/pool.ts";
 import { type OutboxHandlers, startOutbox } from "../db/outbox.ts";
 import { openSignals } from "../db/signals.ts";
 import type { Config } from "../lib/config.ts";
+import type { PawlError } from "../lib/errors.ts";
 import { ThreadId } from "../lib/ids.ts";
 import type { Log } from "../lib/log.ts";
 import { localPrincipal } from "../lib/principal.ts";
@@ -38,26 +40,26 @@ export interface Runtime {
   readonly runs: Runs;
   readonly threads: Threads;
   readonly assistants: Assistants;
+  /** Calls `handler` once if the database turns out to be rewound: nothing is written any more, and the process has to end. */
+  onDatabaseChanged(handler: (error: PawlError) => void): void;
   /** Claims no more, and lets runs get to their next step for `graceMs` before it stops them. */
   drain(graceMs: number): Promise<void>;
   /** Lets go of the database. Comes after `drain`. */
   close(): Promise<void>;
 }
 
-/** Throws `database_unavailable`. */
+/** Throws `database_unavailable`, `database_changed`. */
 export async function openRuntime({ config, log, connection, graphs, works }: RuntimeOptions): Promise<Runtime> {
+  const history = await openHistory(connection, log);
   // A process that is stopped half-way through a transaction must not keep others from its threads for longer than it
   // keeps its runs.
   const idleTransactionMs = config.leaseSeconds * 1_000;
-  const pool = createPool({ ...connection, max: API_CONNECTIONS, name: "pawl api", log, idleTransactionMs });
-  const workerPool = createPool({
-    ...connection,
-    max: workerConnections(config.workerConcurrency),
-    name: "pawl worker",
-    log,
-    idleTransactionMs,
-  });
+  const shared = { ...connection, log, idleTransactionMs, gate: history };
+  const pool = createPool({ ...shared, max: API_CONNECTIONS, name: "pawl api" });
+  const watch = history.watch(pool, log);
+  const workerPool = createPool({ ...shared, max: workerConnections(config.workerConcurrency), name: "pawl worker" });
   const signals = await openSignals(connection, log);
+  signals.on("control", (payload) => payload === "" && watch.now()); // it was lost, and is there again
   const hub = new Hub();
   const threads = createThreads({ pool, graphs, onRunDeleted: (runId) => signals.send("control", runId) });
   const assistants = createAssistants({ pool, graphs, threads });
@@ -81,16 +83,27 @@ export async function openRuntime({ config, log, connection, graphs, works }: Ru
     runs: createRuns({ pool, graphs, hub, signals, onWork: () => worker?.wake() }),
     threads,
     assistants,
+    onDatabaseChanged: (handler) => history.onChanged(handler),
     async drain(graceMs) {
       await worker?.close(graceMs);
       await closeExecutors();
     },
     async close() {
+      watch.stop();
       await Promise.all([retention.close(), outbox.close()]);
       await signals.close();
       await Promise.all([pool.end(), workerPool.end()]);
     },
   };
+}
+
+async function openHistory(connection: ConnectTo, log: Log): Promise<DatabaseHistory> {
+  const pool = createPool({ ...connection, max: 1, name: "pawl history", log });
+  try {
+    return await openDatabaseHistory(pool, log);
+  } finally {
+    await pool.end();
+  }
 }
 
 function outboxHandlers(dataDir: string): OutboxHandlers {

@@ -1,7 +1,7 @@
 import { expect, test, vi } from "vitest";
-import { readDatabaseIdentity } from "../../db/database-identity.ts";
+import { readDatabasePosition } from "../../db/database-identity.ts";
 import { isConnectionError } from "../../db/connection-error.ts";
-import { createPool, transaction } from "../../db/pool.ts";
+import { createPool, type Queryable, transaction } from "../../db/pool.ts";
 import { silent, testDatabase, testServer } from "../support/database.ts";
 
 test("a transaction that throws leaves nothing behind and gives its connection back", async () => {
@@ -83,7 +83,7 @@ test("a restart leaves the identity of a database as it was, and another databas
   const identify = async (): Promise<unknown> => {
     const pool = createPool({ ...server.connection, max: 1, name: "identify", log: silent });
     try {
-      return await readDatabaseIdentity(pool);
+      return await identityOf(pool);
     } finally {
       await pool.end();
     }
@@ -91,7 +91,7 @@ test("a restart leaves the identity of a database as it was, and another databas
   const before = await identify();
   await server.restart();
   expect(await identify()).toEqual(before);
-  expect(await readDatabaseIdentity(db.pool)).not.toEqual(before);
+  expect(await identityOf(db.pool)).not.toEqual(before);
 });
 
 test("what a client gets to read of a database that is away names no place", async () => {
@@ -105,3 +105,8 @@ test("what a client gets to read of a database that is away names no place", asy
     });
   }
 });
+
+async function identityOf(db: Queryable): Promise<unknown> {
+  const { systemIdentifier, timelineId } = (await readDatabasePosition(db)) ?? {};
+  return { systemIdentifier, timelineId };
+}

@@ -8,17 +8,21 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { expect, test } from "vitest";
 import { postmasterPid, testDatabase } from "../support/database.ts";
+import { graph as asking } from "../support/graphs/asks.ts";
 import { serve, testApp } from "../support/serve.ts";
-import { spawnServer, spawnWorker, urlOf } from "../support/server.ts";
+import { spawnServer, spawnWorker, testServer, urlOf } from "../support/server.ts";
 
 const graphs = { steps: "test/support/graphs/steps.ts:graph" };
+
+/** Milliseconds for several starts of a process, one after the other, on a machine with other work. */
+const LONG = 120_000;
 
 /** Runs to its end. */
 async function pawl(args: string[], env: Record<string, string> = {}) {
   const child = spawn(process.execPath, ["server/cli.ts", ...args], {
     env: { PATH: process.env["PATH"], ...env },
     stdio: ["ignore", "pipe", "pipe"],
-    timeout: 20_000,
+    timeout: LONG,
   });
   let out = "";
   let err = "";
@@ -28,14 +32,18 @@ async function pawl(args: string[], env: Record<string, string> = {}) {
   return { code, out, err };
 }
 
-test.each([[["serve", "--prot", "1"]], [["fly"]], [["serve", "twice"]], [["serve", "--port", "many"]]])(
-  "pawl %j is refused with the usage",
-  async (args) => {
-    const { code, err } = await pawl(args);
-    expect(code).toBe(2);
-    expect(err).toMatch(/Usage: pawl/);
-  },
-);
+test.each([
+  [["serve", "--prot", "1"]],
+  [["fly"]],
+  [["serve", "twice"]],
+  [["serve", "--port", "many"]],
+  [["serve", "--restored"]],
+  [["migrate", "--check", "--restored"]],
+])("pawl %j is refused with the usage", async (args) => {
+  const { code, err } = await pawl(args);
+  expect(code).toBe(2);
+  expect(err).toMatch(/Usage: pawl/);
+});
 
 test("help is help", async () => {
   const { code, out } = await pawl(["--help"]);
@@ -101,32 +109,48 @@ test("a database that was never migrated is refused, and migrate brings it up to
   expect((await fetch(`${server.url}/ok?check_db=1`)).status).toBe(200);
 });
 
-test("migrate --check names the threads that these graphs could not continue, changes nothing, and ends with 1 then", async () => {
-  await using database = await testDatabase();
-  const threadId = await (async () => {
-    await using server = await spawnServer({ graphs: { asks: "test/support/graphs/asks.ts:graph" }, ...database });
-    const { thread_id } = await server.client.threads.create();
-    await server.client.runs.wait(thread_id, "asks", { input: {} });
-    return thread_id;
-  })();
-  const folder = await mkdtemp(join(tmpdir(), "pawl-check-"));
-  const check = async (place: string) => {
-    const file = join(folder, "langgraph.json");
-    await writeFile(file, JSON.stringify({ graphs: { asks: resolve(place) } }));
-    return pawl(["migrate", "--check", "--config", file], { DATABASE_URL: urlOf(database.connection) });
-  };
-  const unfit = await check("test/support/graphs/asks.ts:renamed");
-  expect(unfit).toMatchObject({ code: 1, err: "" });
-  expect(unfit.out).toMatch(new RegExp(`^${threadId} asks: the node "ask" is due, and is gone.*\n.*1 cannot go on`));
-  expect(await check("test/support/graphs/asks.ts:graph")).toMatchObject({
-    code: 0,
-    out: expect.stringMatching(/every thread can go on/),
-  });
-  await rm(folder, { recursive: true });
-  await using empty = await testDatabase({ template: "template0" });
-  const early = await pawl(["migrate", "--check"], { DATABASE_URL: urlOf(empty.connection) });
-  expect(early).toMatchObject({ code: 1, err: expect.stringMatching(/lacks 0001_init\.sql/) });
-});
+test(
+  "migrate --check names the threads that these graphs could not continue, changes nothing, and ends with 1 then",
+  { timeout: LONG },
+  async () => {
+    await using database = await testDatabase();
+    const threadId = await (async () => {
+      await using server = await testServer({ graphs: { asks: asking }, database });
+      const { thread_id } = await server.client.threads.create();
+      await server.client.runs.wait(thread_id, "asks", { input: {} });
+      return thread_id;
+    })();
+    const folder = await mkdtemp(join(tmpdir(), "pawl-check-"));
+    const check = async (place: string) => {
+      const file = join(folder, "langgraph.json");
+      await writeFile(file, JSON.stringify({ graphs: { asks: resolve(place) } }));
+      return pawl(["migrate", "--check", "--config", file], { DATABASE_URL: urlOf(database.connection) });
+    };
+    const unfit = await check("test/support/graphs/asks.ts:renamed");
+    expect(unfit).toMatchObject({ code: 1, err: "" });
+    expect(unfit.out).toMatch(new RegExp(`^${threadId} asks: the node "ask" is due, and is gone.*\n.*1 cannot go on`));
+    expect(await check("test/support/graphs/asks.ts:graph")).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/every thread can go on/),
+    });
+    await rm(folder, { recursive: true });
+    await using empty = await testDatabase({ template: "template0" });
+    const early = await pawl(["migrate", "--check"], { DATABASE_URL: urlOf(empty.connection) });
+    expect(early).toMatchObject({ code: 1, err: expect.stringMatching(/lacks 0001_init\.sql/) });
+  },
+);
+
+test(
+  "migrate --restored accepts the embedded database, whose files may have been copied back",
+  { timeout: LONG },
+  async () => {
+    const folder = await mkdtemp(join(tmpdir(), "pawl-restored-"));
+    const { code, out } = await pawl(["migrate", "--restored"], { PAWL_DATA_DIR: folder });
+    expect(code).toBe(0);
+    expect(out).toMatch(/embedded Postgres.*accepted as restored: 0 threads/);
+    await rm(folder, { recursive: true });
+  },
+);
 
 test("a model that is down does not keep the server down; it says so when asked", async () => {
   const closed = createServer().listen(0, "127.0.0.1");

@@ -221,8 +221,10 @@ test("a question inside a subgraph whose node is gone is found, and one in a gra
       changed({ kind: "node_gone", node: "ask", ns: expect.stringMatching(/^sub:/) }, { kind: "question_gone" }),
     );
   }
-  await using same = await build(outer("ask"));
-  expect(await run(same, nested, { command: { resume: "yes" } })).toMatchObject({ status: "success" });
+  {
+    await using same = await build(outer("ask")); // alone: its worker would claim the run of the next build, too
+    expect(await run(same, nested, { command: { resume: "yes" } })).toMatchObject({ status: "success" });
+  }
   await using host = await build(called);
   expect(await run(host, hidden, { command: { resume: "yes" } })).toMatchObject({ status: "success" });
 });
@@ -299,4 +301,38 @@ test("all threads that wait and could not go on are listed, and no others, over 
   expect(await Array.fromAsync(findSkewedThreads(db.pool, new Map()))).toContainEqual(
     expect.objectContaining({ thread_id: ids[0], reasons: [{ kind: "graph_gone", graph_id: "graph" }] }),
   );
+});
+
+test("a run that is half-way when its worker is replaced by another build ends as graph_changed, and goes on without input in the old one", async () => {
+  const entered = Promise.withResolvers<void>();
+  const halfWay = (second: () => Promise<object>) =>
+    new StateGraph(State)
+      .addNode("first", () => ({ log: ["first"] }))
+      .addNode("second", second)
+      .addEdge("__start__", "first")
+      .addEdge("first", "second")
+      .compile();
+  const host = await build(
+    halfWay(() => {
+      entered.resolve();
+      return new Promise(() => {}); // until the process is gone
+    }),
+  );
+  const threadId = await host.thread();
+  const { run_id } = await host.create(threadId, { input: { note: "kept" } });
+  await entered.promise;
+  await host[Symbol.asyncDispose]();
+  {
+    const graph = new StateGraph(State).addNode("first", () => ({})).addEdge("__start__", "first");
+    await using other = await build(graph.compile());
+    expect(await other.runs.join(localPrincipal, { runId: run_id }, never)).toMatchObject({
+      status: "error",
+      error: { error: "graph_changed", message: expect.stringMatching(/"second" is due, and is gone/) },
+    });
+  }
+  await using same = await build(halfWay(async () => ({ log: ["second"] })));
+  expect(await run(same, threadId, { input: null })).toMatchObject({
+    status: "success",
+    values: { log: ["first", "second"], note: "kept" },
+  });
 });
