@@ -3,7 +3,7 @@
  * counts what it was sent, by key. Each test says how often a thing was sent, and whether a person was asked.
  */
 import pg from "pg";
-import { beforeEach, describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test, vi } from "vitest";
 import type { ThreadId } from "../../lib/ids.ts";
 import { localPrincipal } from "../../lib/principal.ts";
 import { effectGraph } from "../support/graphs/effect.ts";
@@ -12,6 +12,8 @@ import { type RunsHost, runsHost } from "../support/runs.ts";
 import { spawnWorker } from "../support/server.ts";
 
 const never = new AbortController().signal;
+/** Processes take long to start where many run at once. */
+vi.setConfig({ testTimeout: 120_000 });
 
 let side: OtherSide;
 beforeEach(async () => {
@@ -89,7 +91,7 @@ test.each(["irreversible", "idempotent"])(
     const threadId = await on.thread();
     const { run_id } = await on.create(threadId, { context: { name } });
     const waiting = "select pid from pg_locks where locktype = 'advisory' and objid = 7 and not granted";
-    await expect.poll(async () => (await lock.query(waiting)).rowCount, { timeout: 20_000 }).toBe(1);
+    await expect.poll(async () => (await lock.query(waiting)).rowCount, { timeout: 60_000 }).toBe(1);
     expect((await lock.query("select state, attempt from effects")).rows).toEqual([{ state: "reserved", attempt: 0 }]);
     await worker.kill("SIGKILL");
     // Its backend would only notice when the lock is free, and then commit.

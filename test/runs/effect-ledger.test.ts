@@ -162,11 +162,12 @@ test.each([
   ["is under way or unknown", "irreversible", lost, { state: "unknown", mine: false }],
   ["is done", "irreversible", done, { state: "committed", mine: false }],
   ["may be repeated", "idempotent", lost, { state: "dispatched", mine: true }],
-] as const)("a process of the release before finds what %s", async (_, kind, fn, expected) => {
+] as const)("a process of the release before finds what %s", async (...row) => {
+  const [, kind, fn, expected] = row;
   await using on = await host();
   const { threadId, owner, ledger, runId } = await claimed(on);
   await ledger()
-    .perform(letter("a", { kind }), fn as () => Promise<string>)
+    .perform(letter("a", { kind }), fn)
     .catch(() => undefined);
   const { rows } = await on.db.pool.query(olderDispatch, [threadId, owner.epoch, "letter", runId, kind]);
   expect(rows).toMatchObject([expected]);
