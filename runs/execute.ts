@@ -6,6 +6,7 @@ import { isGraphDrained, type RunControl } from "@langchain/langgraph";
 import type pg from "pg";
 import { FencedSaver } from "../checkpoints/fenced-saver.ts";
 import { QuestionTracker } from "../checkpoints/question-tracker.ts";
+import { repeatable } from "../db/retry.ts";
 import { asError } from "../lib/errors.ts";
 import { type Host, HOST_KEY, offerHost } from "../lib/host.ts";
 import { uuidv7 } from "../lib/ids.ts";
@@ -58,7 +59,8 @@ async function streamEvents(
   token: string,
 ): Promise<void> {
   const tracker = new QuestionTracker();
-  const saver = new FencedSaver(pool, { thread_id: run.thread_id, epoch: run.epoch }, tracker);
+  // What a saver writes says what to do if it has landed already.
+  const saver = new FencedSaver(repeatable(pool), { thread_id: run.thread_id, epoch: run.epoch }, tracker);
   const { input, checkpoint } = await startOf({ run, graph, saver });
   const { kwargs } = run;
   const stream = streamGraph({

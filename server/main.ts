@@ -1,14 +1,18 @@
 /** The server as a whole: a runtime, and HTTP in front of it. */
+import type pg from "pg";
 import type { ConnectTo } from "../db/pool.ts";
 import type { Config } from "../lib/config.ts";
 import { PawlError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { modelReadiness } from "../models/readiness.ts";
+import { readFigures } from "../runs/figures.ts";
 import type { Graphs } from "../runs/index.ts";
+import type { StartIsolated } from "../runs/isolation.ts";
 import { createApp } from "./app.ts";
 import { assistantRoutes } from "./assistants.ts";
 import { isLoopback } from "./guard.ts";
 import { listen } from "./listen.ts";
+import { createMetrics, type PoolFigures } from "./metrics.ts";
 import { metaRoutes } from "./meta.ts";
 import { runRoutes } from "./runs.ts";
 import { openRuntime, type Runtime } from "./runtime.ts";
@@ -25,6 +29,8 @@ export interface ServeOptions {
   readonly port?: number;
   /** Whether this process executes runs too. */
   readonly works: boolean;
+  /** See `RuntimeOptions`. */
+  readonly startIsolated?: StartIsolated;
   /** The operator says that everybody who reaches the address may drive the server. */
   readonly isInsecure: boolean;
 }
@@ -47,6 +53,10 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
   }
   const runtime = await openRuntime(options);
   const closing = new AbortController();
+  const metrics = createMetrics({
+    figures: () => readFigures(runtime.pool),
+    pools: () => ({ api: poolFigures(runtime.pool), worker: poolFigures(runtime.workerPool) }),
+  });
   const app = createApp({
     log,
     guard: {
@@ -56,7 +66,9 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
       corsOrigins: config.corsOrigins,
     },
     maxBodyBytes: config.maxBodyBytes,
+    count: metrics.count,
     routes: [
+      metrics.routes,
       metaRoutes({
         checks: { database: () => checkDatabase(runtime), model: checkModel },
         ...(config.internalRoutes && { truncate: (what) => truncate(runtime.pool, what) }),
@@ -77,14 +89,20 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
         listening.stopAccepting();
         await runtime.drain(graceMs);
         await listening.close();
+        metrics.close();
         await runtime.close();
       },
     };
   } catch (error) {
+    metrics.close();
     await runtime.drain(0);
     await runtime.close();
     throw error;
   }
+}
+
+function poolFigures({ options, totalCount, idleCount, waitingCount }: pg.Pool): PoolFigures {
+  return { max: options.max, size: totalCount, available: idleCount, waiting: waitingCount };
 }
 
 async function checkDatabase({ pool }: Runtime): Promise<void> {

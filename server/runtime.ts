@@ -11,6 +11,7 @@ import { localPrincipal } from "../lib/principal.ts";
 import { type Assistants, createAssistants } from "../runs/assistants/assistants.ts";
 import { Hub } from "../runs/events/hub.ts";
 import type { Graphs, Runs } from "../runs/index.ts";
+import type { StartIsolated } from "../runs/isolation.ts";
 import { startRetention } from "../runs/retention.ts";
 import { createRuns } from "../runs/runs.ts";
 import { THREAD_DELETED } from "../runs/threads/delete.ts";
@@ -31,10 +32,15 @@ export interface RuntimeOptions {
   readonly graphs: Graphs;
   /** Whether this process executes runs, or only accepts them for others. */
   readonly works: boolean;
+  /** Gives a process to a run that is suspected of ending its own. Without it such a run gets this process for itself. */
+  readonly startIsolated?: StartIsolated;
 }
 
 export interface Runtime {
+  /** For requests. */
   readonly pool: pg.Pool;
+  /** For runs. */
+  readonly workerPool: pg.Pool;
   readonly runs: Runs;
   readonly threads: Threads;
   readonly assistants: Assistants;
@@ -45,7 +51,8 @@ export interface Runtime {
 }
 
 /** Throws `database_unavailable`. */
-export async function openRuntime({ config, log, connection, graphs, works }: RuntimeOptions): Promise<Runtime> {
+export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
+  const { config, log, connection, graphs, works, startIsolated } = options;
   // A process that is stopped half-way through a transaction must not keep others from its threads for longer than it
   // keeps its runs.
   const idleTransactionMs = config.leaseSeconds * 1_000;
@@ -72,12 +79,14 @@ export async function openRuntime({ config, log, connection, graphs, works }: Ru
         concurrency: config.workerConcurrency,
         leaseSeconds: config.leaseSeconds,
         log,
+        ...(startIsolated && { startIsolated }),
       })
     : undefined;
   const outbox = startOutbox({ pool, handlers: outboxHandlers(config.dataDir), log });
   const retention = startRetention({ pool, eventTtlSeconds: config.eventTtlSeconds, log });
   return {
     pool,
+    workerPool,
     runs: createRuns({ pool, hub, signals, onWork: () => worker?.wake() }),
     threads,
     assistants,

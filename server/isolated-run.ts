@@ -1,0 +1,46 @@
+/**
+ * The process of one run that is suspected of ending its process: a worker that adopts this run and nothing else.
+ * Started by `isolateRuns` (isolate.ts), which it tells its name as a worker before it executes anything.
+ */
+import { createPool } from "../db/pool.ts";
+import { openSignals } from "../db/signals.ts";
+import { config } from "../lib/config.ts";
+import { createLog } from "../lib/log.ts";
+import { Hub } from "../runs/events/hub.ts";
+import { RunWorker } from "../runs/worker.ts";
+import { closeExecutors } from "../tools/sandbox/select.ts";
+import type { IsolatedOrder, IsolatedReport } from "./isolate.ts";
+import { loadGraphs } from "./load-graphs.ts";
+
+/** Milliseconds for the run to get to its next step, once its parent ends or says so. */
+const GRACE_MS = 15_000;
+
+const order = await new Promise<IsolatedOrder>((resolve) => process.once("message", resolve));
+const { connection, run, source } = order;
+const log = createLog(config().logLevel);
+const pool = createPool({ ...connection, max: 4, name: "pawl isolated", log });
+const signals = await openSignals(connection, log);
+const worker = await RunWorker.start({
+  pool,
+  connection,
+  hub: new Hub(),
+  signals,
+  graphs: await loadGraphs([source]),
+  concurrency: 1,
+  leaseSeconds: config().leaseSeconds,
+  log,
+  only: run,
+});
+process.send?.({ workerId: worker.id } satisfies IsolatedReport);
+
+const drain = (): void => void worker.close(GRACE_MS);
+process.on("SIGTERM", drain);
+process.on("SIGINT", drain);
+process.on("disconnect", drain);
+
+await worker.idle();
+await worker.close(0);
+await closeExecutors();
+await signals.close();
+await pool.end();
+process.exit(0); // a node may have left timers and sockets behind
