@@ -4,7 +4,6 @@
  */
 import { isGraphDrained, type RunControl } from "@langchain/langgraph";
 import type pg from "pg";
-import { FencedSaver } from "../checkpoints/fenced-saver.ts";
 import { QuestionTracker } from "../checkpoints/question-tracker.ts";
 import { repeatable } from "../db/retry.ts";
 import { asError } from "../lib/errors.ts";
@@ -16,6 +15,7 @@ import type { EventWriter } from "./events/writer.ts";
 import type { AnyGraph } from "./index.ts";
 import { startOf } from "./start.ts";
 import { streamGraph } from "./stream/stream-graph.ts";
+import { TellingSaver } from "./telling-saver.ts";
 
 export interface AttemptOptions {
   readonly pool: pg.Pool;
@@ -60,7 +60,7 @@ async function streamEvents(
 ): Promise<void> {
   const tracker = new QuestionTracker();
   // What a saver writes says what to do if it has landed already.
-  const saver = new FencedSaver(repeatable(pool), { thread_id: run.thread_id, epoch: run.epoch }, tracker);
+  const saver = new TellingSaver({ pool: repeatable(pool), run, tracker, events });
   const { input, checkpoint } = await startOf({ run, graph, saver });
   const { kwargs } = run;
   const stream = streamGraph({

@@ -37,7 +37,7 @@ const holder = new pg.Client({
   ...KEEP_ALIVE,
   application_name: "pawl heartbeat",
   connectionTimeoutMillis: 10_000,
-  query_timeout: 10_000,
+  query_timeout: Math.min(10_000, options.leaseSeconds * 1_000), // an answer that comes later is about a lease that is over
 });
 let watcher: pg.Client | undefined;
 
