@@ -14,6 +14,8 @@ import { requeueRun } from "./requeue.ts";
 export interface IsolatedProcess {
   /** Asks it to give the run back at its next step. */
   stop(): void;
+  /** Has it give the run back now. */
+  cut(): void;
   /** Never rejects. */
   readonly ended: Promise<IsolatedEnd>;
 }
@@ -91,6 +93,11 @@ export class Isolation {
   /** Asks all to give their runs back. */
   stop(): void {
     for (const isolated of this.#processes.values()) isolated?.stop();
+  }
+
+  /** Has all give their runs back now. */
+  cut(): void {
+    for (const isolated of this.#processes.values()) isolated?.cut();
   }
 
   /** Resolves when none is left. */

@@ -110,6 +110,7 @@ export class RunWorker {
     this.#isolation.stop();
     await this.#settled(graceMs);
     this.#stopAll({ kind: "shutdown" });
+    this.#isolation.cut();
     await Promise.all([...this.#attempts, this.#isolation.ended()]);
     await this.#rejoining;
     await this.#membership?.leave();

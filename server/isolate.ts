@@ -30,10 +30,14 @@ const entry = new URL(`./isolated-run${import.meta.url.endsWith(".ts") ? ".ts" :
 export function isolateRuns({ sources, connection, log }: IsolateOptions): StartIsolated {
   return ({ graph_id, ...run }) => {
     const source = sources.find(({ graphId }) => graphId === graph_id);
-    if (!source) return { stop: () => {}, ended: Promise.resolve({ isOrderly: false }) };
+    if (!source) return { stop: () => {}, cut: () => {}, ended: Promise.resolve({ isOrderly: false }) };
     const child = fork(entry, { stdio: ["ignore", "inherit", "inherit", "ipc"] });
     child.send({ connection, run, source } satisfies IsolatedOrder, () => {}); // its end says that it did not arrive
-    return { stop: () => void child.kill("SIGTERM"), ended: endOf(child, log.child({ run_id: run.run_id })) };
+    return {
+      stop: () => void child.kill("SIGTERM"),
+      cut: () => child.connected && child.disconnect(),
+      ended: endOf(child, log.child({ run_id: run.run_id })),
+    };
   };
 }
 

@@ -12,7 +12,7 @@ import { closeExecutors } from "../tools/sandbox/select.ts";
 import type { IsolatedOrder, IsolatedReport } from "./isolate.ts";
 import { loadGraphs } from "./load-graphs.ts";
 
-/** Milliseconds for the run to get to its next step, once its parent ends or says so. */
+/** Milliseconds for the run to get to its next step, once its parent says that it is to stop. */
 const GRACE_MS = 15_000;
 
 const order = await new Promise<IsolatedOrder>((resolve) => process.once("message", resolve));
@@ -36,7 +36,7 @@ process.send?.({ workerId: worker.id } satisfies IsolatedReport);
 const drain = (): void => void worker.close(GRACE_MS);
 process.on("SIGTERM", drain);
 process.on("SIGINT", drain);
-process.on("disconnect", drain);
+process.on("disconnect", () => void worker.close(0)); // the parent is gone, or waits no longer
 
 await worker.idle();
 await worker.close(0);

@@ -15,6 +15,7 @@ import { listen } from "./listen.ts";
 import { createMetrics, type PoolFigures } from "./metrics.ts";
 import { metaRoutes } from "./meta.ts";
 import { runRoutes } from "./runs.ts";
+import { OpenAnswers } from "./open-answers.ts";
 import { openRuntime, type Runtime } from "./runtime.ts";
 import { threadRoutes } from "./threads.ts";
 import { truncate } from "./truncate.ts";
@@ -53,6 +54,7 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
   }
   const runtime = await openRuntime(options);
   const closing = new AbortController();
+  const openAnswers = new OpenAnswers();
   const metrics = createMetrics({
     figures: () => readFigures(runtime.pool),
     pools: () => ({ api: poolFigures(runtime.pool), worker: poolFigures(runtime.workerPool) }),
@@ -73,7 +75,13 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
         checks: { database: () => checkDatabase(runtime), model: checkModel },
         ...(config.internalRoutes && { truncate: (what) => truncate(runtime.pool, what) }),
       }),
-      runRoutes({ runs: runtime.runs, log, heartbeatSeconds: config.heartbeatSeconds, closing: closing.signal }),
+      runRoutes({
+        runs: runtime.runs,
+        log,
+        heartbeatSeconds: config.heartbeatSeconds,
+        closing: closing.signal,
+        openAnswers,
+      }),
       threadRoutes(runtime.threads),
       assistantRoutes(runtime.assistants),
     ],
@@ -87,7 +95,10 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
       async close(graceMs) {
         closing.abort();
         listening.stopAccepting();
+        const deadline = performance.now() + graceMs;
         await runtime.drain(graceMs);
+        // The runs go on elsewhere, if there is an elsewhere: their ends can still be told from here.
+        if (await isWorkedOn(runtime)) await openAnswers.settled(deadline - performance.now());
         await listening.close();
         metrics.close();
         await runtime.close();
@@ -103,6 +114,14 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
 
 function poolFigures({ options, totalCount, idleCount, waitingCount }: pg.Pool): PoolFigures {
   return { max: options.max, size: totalCount, available: idleCount, waiting: waitingCount };
+}
+
+/** Whether any process executes runs; not this one any more, once it has drained. */
+async function isWorkedOn({ pool }: Runtime): Promise<boolean> {
+  return readFigures(pool).then(
+    ({ workers }) => workers.length > 0,
+    () => false, // the database is away: nothing can be told
+  );
 }
 
 async function checkDatabase({ pool }: Runtime): Promise<void> {

@@ -18,13 +18,13 @@ beforeEach(async () => {
 
 /** A worker that is started again when it dies, as a supervisor does. */
 async function supervised(options: SpawnOptions) {
-  let isOver = false;
+  const over = new AbortController();
   let deaths = 0;
   let current = await spawnWorker(options);
   const ended = (async () => {
-    while (!isOver) {
+    while (!over.signal.aborted) {
       await once(current.process, "exit");
-      if (isOver) return;
+      if (over.signal.aborted) return;
       deaths += 1;
       current = await spawnWorker(options);
     }
@@ -34,7 +34,7 @@ async function supervised(options: SpawnOptions) {
       return deaths;
     },
     async [Symbol.asyncDispose]() {
-      isOver = true;
+      over.abort();
       await current[Symbol.asyncDispose]();
       await ended;
     },

@@ -9,6 +9,7 @@ import { testDatabase } from "../support/database.ts";
 import { spawnServer } from "../support/server.ts";
 
 const STEPS = 8;
+const steps = Array.from({ length: STEPS }, (_, step) => step);
 
 test(
   "three processes are replaced under load: every run succeeds, no step is done twice, no client sees an error",
@@ -29,10 +30,10 @@ test(
     const old = [await start(), await start(), await start()];
     const client = new Client({ apiUrl: balancer.url });
 
-    let isOver = false;
+    const over = new AbortController();
     const finished: string[] = [];
     const oneAfterTheOther = async (lane: number) => {
-      for (let n = 0; !isOver; n++) {
+      for (let n = 0; !over.signal.aborted; n++) {
         const name = `${lane}-${n}`;
         const { thread_id } = await client.threads.create();
         const input = { file, name, steps: STEPS, ms: 150 };
@@ -46,12 +47,21 @@ test(
           if (event === "updates") told.push((data as { step: { log: number[] } }).step.log[0]);
           if (event === "error") throw new Error(JSON.stringify(data));
         }
-        expect(told).toEqual(Array.from({ length: STEPS }, (_, step) => step));
+        expect(told).toEqual(steps);
         expect(ids.every((id, i) => i === 0 || id > ids[i - 1]!)).toBe(true);
         finished.push(name);
       }
     };
-    const load = Promise.all([0, 1, 2].map(oneAfterTheOther));
+    const waiting = async () => {
+      for (let n = 0; !over.signal.aborted; n++) {
+        const name = `waiting-${n}`;
+        const { thread_id } = await client.threads.create();
+        const input = { file, name, steps: STEPS, ms: 150 };
+        expect(await client.runs.wait(thread_id, "counted", { input })).toMatchObject({ log: steps });
+        finished.push(name);
+      }
+    };
+    const load = Promise.all([...[0, 1, 2].map(oneAfterTheOther), waiting()]);
     for (const server of old) {
       const next = finished.length + 3;
       await Promise.race([load, expect.poll(() => finished.length, { timeout: 60_000 }).toBeGreaterThanOrEqual(next)]);
@@ -59,7 +69,7 @@ test(
       expect(await server.kill("SIGTERM")).toBe(0);
       balancer.ports.delete(Number(new URL(server.url).port));
     }
-    isOver = true;
+    over.abort();
     await load;
 
     const { rows } = await database.pool.query("select status, suspect, count(*)::int from runs group by 1, 2");
