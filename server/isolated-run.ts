@@ -36,7 +36,9 @@ process.send?.({ workerId: worker.id } satisfies IsolatedReport);
 const drain = (): void => void worker.close(GRACE_MS);
 process.on("SIGTERM", drain);
 process.on("SIGINT", drain);
-process.on("disconnect", () => void worker.close(0)); // the parent is gone, or waits no longer
+const cut = (): void => void worker.close(0); // the parent is gone, or waits no longer
+process.on("disconnect", cut);
+if (!process.connected) cut(); // it went while this process started
 
 await worker.idle();
 await worker.close(0);

@@ -41,7 +41,7 @@ async function supervised(options: SpawnOptions) {
   };
 }
 
-test("runs that end their process end as error, and cost eight neighbours nothing", { timeout: 180_000 }, async () => {
+test("runs that end their process end as error, and cost eight neighbours nothing", { timeout: 300_000 }, async () => {
   await using database = await testDatabase();
   const graphs = { fatal: "test/support/graphs/fatal.ts:graph" };
   const options = {
@@ -62,9 +62,9 @@ test("runs that end their process end as error, and cost eight neighbours nothin
   const poison = await Promise.all(["exit", "segfault", "memory"].map((death) => start(death, death)));
   const entered = async () =>
     new Set((await readFile(join(folder, "entered"), "utf8").catch(() => "")).trim().split("\n"));
-  await expect.poll(async () => (await entered()).size, { timeout: 20_000 }).toBe(11);
+  await expect.poll(async () => (await entered()).size, { timeout: 60_000 }).toBe(11);
   await writeFile(join(folder, "go"), "");
-  await expect.poll(() => worker.deaths, { timeout: 60_000 }).toBe(2); // input stored, then nothing more: suspects
+  await expect.poll(() => worker.deaths, { timeout: 120_000 }).toBe(2); // input stored, then nothing more: suspects
   await writeFile(join(folder, "done"), "");
 
   for (const { thread_id, run_id, name } of neighbours) {

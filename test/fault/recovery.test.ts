@@ -3,13 +3,15 @@ import { appendFileSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { testDatabase, type TestDatabase } from "../support/database.ts";
 import { spawnServer, spawnWorker, type SpawnedServer, urlOf } from "../support/server.ts";
 import { silentProxy } from "../support/silent-proxy.ts";
 
 const counted = "test/support/graphs/counted.ts";
 const graphs = { counted: `${counted}:graph`, parallel: `${counted}:parallel`, questions: `${counted}:questions` };
+
+vi.setConfig({ testTimeout: 180_000 }); // a process needs a second of CPU to start, and others may need it too
 
 let rest: AsyncDisposableStack;
 let database: TestDatabase;
@@ -65,12 +67,12 @@ const growing = (seen: { id: bigint }[]) =>
 test("a killed worker's run goes on at once, without its finished sibling tasks, and its reader misses nothing", async () => {
   const first = await worker(3_600);
   const { thread_id, seen, of, ended } = await begin("parallel", { steps: 4 });
-  await expect.poll(async () => (await done()).length, { timeout: 10_000 }).toBe(4);
+  await expect.poll(async () => (await done()).length, { timeout: 60_000 }).toBe(4);
   const written = "select from checkpoint_writes where channel = 'log'";
   await expect.poll(async () => (await database.pool.query(written)).rowCount).toBe(3);
   await worker(3_600);
   await first.kill("SIGKILL");
-  await expect.poll(() => of("metadata").length, { timeout: 20_000 }).toBe(2); // the lease would have ended in an hour
+  await expect.poll(() => of("metadata").length, { timeout: 60_000 }).toBe(2); // the lease would have ended in an hour
   appendFileSync(`${file}.go`, "");
   await ended;
 
@@ -82,39 +84,34 @@ test("a killed worker's run goes on at once, without its finished sibling tasks,
   expect((await server.client.threads.get(thread_id)).values).toMatchObject({ log: [0, 1, 2, 3] });
 });
 
-test(
-  "a reader across three deaths of workers misses the end of no step, and no id comes twice",
-  { timeout: 60_000 },
-  async () => {
-    const { seen, of, ended } = await begin("counted", { steps: 80, ms: 30 });
-    for (const steps of [5, 15, 30]) {
-      const next = await worker(3_600);
-      await expect
-        .poll(async () => (await done()).length, { interval: 7, timeout: 20_000 })
-        .toBeGreaterThanOrEqual(steps);
-      await next.kill("SIGKILL");
-    }
-    await worker(3_600);
-    await ended;
-    growing(seen);
-    expect(of("metadata")).toMatchObject([{ attempt: 1 }, { attempt: 2 }, { attempt: 3 }, { attempt: 4 }]);
-    const steps = Array.from({ length: 80 }, (_, i) => i);
-    const told = of("updates").map((data) => (data as { step: { log: number[] } }).step.log[0]);
-    expect([...new Set(told)]).toEqual(steps);
-    expect(new Set(of("custom"))).toEqual(new Set(steps));
-    const lengths = of("values").map((data) => (data as { log: unknown[] }).log.length);
-    expect([...new Set(lengths)]).toEqual([...steps, 80]);
-  },
-);
+test("a reader across three deaths of workers misses the end of no step, and no id comes twice", async () => {
+  const { seen, of, ended } = await begin("counted", { steps: 80, ms: 30 });
+  for (const steps of [5, 15, 30]) {
+    const next = await worker(3_600);
+    await expect
+      .poll(async () => (await done()).length, { interval: 7, timeout: 60_000 })
+      .toBeGreaterThanOrEqual(steps);
+    await next.kill("SIGKILL");
+  }
+  await worker(3_600);
+  await ended;
+  growing(seen);
+  expect(of("metadata")).toMatchObject([{ attempt: 1 }, { attempt: 2 }, { attempt: 3 }, { attempt: 4 }]);
+  const steps = Array.from({ length: 80 }, (_, i) => i);
+  const told = of("updates").map((data) => (data as { step: { log: number[] } }).step.log[0]);
+  expect([...new Set(told)]).toEqual(steps);
+  expect(new Set(of("custom"))).toEqual(new Set(steps));
+  const lengths = of("values").map((data) => (data as { log: unknown[] }).log.length);
+  expect([...new Set(lengths)]).toEqual([...steps, 80]);
+});
 
 test.each([1, 4, 11, 23])(
   "a worker stopped past its lease after %i steps changes nothing when it goes on, says so and joins again",
-  { timeout: 60_000 },
   async (steps) => {
     const zombie = await worker(2);
     const { of, ended } = await begin("counted", { steps: 25, ms: 60 });
     await expect
-      .poll(async () => (await done()).length, { interval: 10, timeout: 20_000 })
+      .poll(async () => (await done()).length, { interval: 10, timeout: 60_000 })
       .toBeGreaterThanOrEqual(steps);
     zombie.process.kill("SIGSTOP");
     await worker(2);
@@ -127,34 +124,30 @@ test.each([1, 4, 11, 23])(
   },
 );
 
-test(
-  "a worker whose line to Postgres went dead loses its runs by lease, and works again on a new line",
-  { timeout: 90_000 },
-  async () => {
-    const proxy = rest.use(await silentProxy(database.connection));
-    const cutOff = await worker(2, {
-      connectionString: urlOf(proxy.connection).replace(
-        /@.*\?host=.*/,
-        `@127.0.0.1:${proxy.connection.port}/${proxy.connection.database}`,
-      ),
-    });
-    const { of, ended } = await begin("counted", { steps: 25, ms: 60 });
-    await expect.poll(async () => (await done()).length, { timeout: 20_000 }).toBeGreaterThanOrEqual(3);
-    proxy.silence();
-    const other = await worker(2);
-    await ended;
-    expect(of("metadata")).toMatchObject([{ attempt: 1 }, { attempt: 2 }]);
-    const before = await dump();
-    await cutOff.written(/worker lost its lease/);
-    proxy.restore();
-    await cutOff.written(/worker lost its lease[^]*worker joined/);
-    expect(await dump()).toEqual(before);
-    expect(await other.kill("SIGTERM")).toBe(0);
-    const again = await begin("counted", { steps: 2, ms: 1 });
-    await again.ended;
-    expect(again.of("updates")).toHaveLength(2);
-  },
-);
+test("a worker whose line to Postgres went dead loses its runs by lease, and works again on a new line", async () => {
+  const proxy = rest.use(await silentProxy(database.connection));
+  const cutOff = await worker(2, {
+    connectionString: urlOf(proxy.connection).replace(
+      /@.*\?host=.*/,
+      `@127.0.0.1:${proxy.connection.port}/${proxy.connection.database}`,
+    ),
+  });
+  const { of, ended } = await begin("counted", { steps: 25, ms: 60 });
+  await expect.poll(async () => (await done()).length, { timeout: 60_000 }).toBeGreaterThanOrEqual(3);
+  proxy.silence();
+  const other = await worker(2);
+  await ended;
+  expect(of("metadata")).toMatchObject([{ attempt: 1 }, { attempt: 2 }]);
+  const before = await dump();
+  await cutOff.written(/worker lost its lease/);
+  proxy.restore();
+  await cutOff.written(/worker lost its lease[^]*worker joined/);
+  expect(await dump()).toEqual(before);
+  expect(await other.kill("SIGTERM")).toBe(0);
+  const again = await begin("counted", { steps: 2, ms: 1 });
+  await again.ended;
+  expect(again.of("updates")).toHaveLength(2);
+});
 
 test("a worker that dies while one of three questions is answered answers none of the others", async () => {
   const first = await worker(3_600);
@@ -169,10 +162,10 @@ test("a worker that dies while one of three questions is answered answers none o
   const two = asked.find((question) => question.endsWith("two?"))!;
   const resume = { [two.split(" ")[0]!]: "yes" };
   const { run_id } = await server.client.runs.create(thread_id, "questions", { command: { resume } });
-  await expect.poll(done, { timeout: 10_000 }).toEqual(["two yes"]);
+  await expect.poll(done, { timeout: 60_000 }).toEqual(["two yes"]);
   await worker(3_600);
   await first.kill("SIGKILL");
-  await expect.poll(done, { timeout: 20_000 }).toEqual(["two yes", "two yes"]);
+  await expect.poll(done, { timeout: 60_000 }).toEqual(["two yes", "two yes"]);
   appendFileSync(`${file}.go`, "");
   await server.client.runs.join(thread_id, run_id);
   expect(await open()).toEqual(asked.filter((question) => question !== two));

@@ -13,7 +13,7 @@ const steps = Array.from({ length: STEPS }, (_, step) => step);
 
 test(
   "three processes are replaced under load: every run succeeds, no step is done twice, no client sees an error",
-  { timeout: 180_000 },
+  { timeout: 300_000 },
   async () => {
     const folder = await mkdtemp(join(tmpdir(), "pawl-rolling-"));
     const file = join(folder, "steps");
@@ -64,7 +64,7 @@ test(
     const load = Promise.all([...[0, 1, 2].map(oneAfterTheOther), waiting()]);
     for (const server of old) {
       const next = finished.length + 3;
-      await Promise.race([load, expect.poll(() => finished.length, { timeout: 60_000 }).toBeGreaterThanOrEqual(next)]);
+      await Promise.race([load, expect.poll(() => finished.length, { timeout: 120_000 }).toBeGreaterThanOrEqual(next)]);
       await start();
       expect(await server.kill("SIGTERM")).toBe(0);
       balancer.ports.delete(Number(new URL(server.url).port));

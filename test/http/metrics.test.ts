@@ -51,29 +51,33 @@ test("the figures of queue, workers and pools, under the names that dashboards k
   expect((await fetch(`${server.url}/metrics?format=xml`)).status).toBe(422);
 });
 
-test("a node that computes without a pause shows as the lag of its worker, and the API of another process answers meanwhile", async () => {
-  const folder = await mkdtemp(join(tmpdir(), "pawl-lag-"));
-  await using rest = new AsyncDisposableStack();
-  rest.defer(() => rm(folder, { recursive: true }));
-  const database = rest.use(await testDatabase());
-  const options = {
-    graphs: { busy: "test/support/graphs/busy.ts:graph" },
-    ...database,
-    env: { PAWL_LEASE_SECONDS: "3" },
-  };
-  const server = rest.use(await spawnServer({ ...options, args: ["--no-workers"] }));
-  rest.use(await spawnWorker({ ...options, env: { ...options.env, LOG_LEVEL: "warn" } }));
-  const { thread_id } = await server.client.threads.create();
-  const run = await server.client.runs.create(thread_id, "busy", { input: { folder, ms: 8_000 } });
-  await fileExists(join(folder, "entered"));
-  const lag = async (): Promise<number> => {
-    const text = await (await fetch(`${server.url}/metrics`)).text();
-    return Number(/^pawl_worker_event_loop_lag_seconds\{.*\} (\S+)$/m.exec(text)?.[1]);
-  };
-  await expect.poll(lag, { timeout: 20_000 }).toBeGreaterThan(2); // while it is blocked, or told by the beat after
-  await expect
-    .poll(async () => (await server.client.runs.get(thread_id, run.run_id)).status, { timeout: 20_000 })
-    .toBe("success");
-  const { rows } = await database.pool.query("select attempt from runs");
-  expect(rows).toEqual([{ attempt: 1 }]);
-});
+test(
+  "a node that computes without a pause shows as the lag of its worker, and the API of another process answers meanwhile",
+  { timeout: 120_000 },
+  async () => {
+    const folder = await mkdtemp(join(tmpdir(), "pawl-lag-"));
+    await using rest = new AsyncDisposableStack();
+    rest.defer(() => rm(folder, { recursive: true }));
+    const database = rest.use(await testDatabase());
+    const options = {
+      graphs: { busy: "test/support/graphs/busy.ts:graph" },
+      ...database,
+      env: { PAWL_LEASE_SECONDS: "3" },
+    };
+    const server = rest.use(await spawnServer({ ...options, args: ["--no-workers"] }));
+    rest.use(await spawnWorker({ ...options, env: { ...options.env, LOG_LEVEL: "warn" } }));
+    const { thread_id } = await server.client.threads.create();
+    const run = await server.client.runs.create(thread_id, "busy", { input: { folder, ms: 8_000 } });
+    await fileExists(join(folder, "entered"));
+    const lag = async (): Promise<number> => {
+      const text = await (await fetch(`${server.url}/metrics`)).text();
+      return Number(/^pawl_worker_event_loop_lag_seconds\{.*\} (\S+)$/m.exec(text)?.[1]);
+    };
+    await expect.poll(lag, { timeout: 60_000 }).toBeGreaterThan(2); // while it is blocked, or told by the beat after
+    await expect
+      .poll(async () => (await server.client.runs.get(thread_id, run.run_id)).status, { timeout: 60_000 })
+      .toBe("success");
+    const { rows } = await database.pool.query("select attempt from runs");
+    expect(rows).toEqual([{ attempt: 1 }]);
+  },
+);
