@@ -5,6 +5,7 @@
 import { createPool } from "../db/pool.ts";
 import { openSignals } from "../db/signals.ts";
 import { config } from "../lib/config.ts";
+import { asError } from "../lib/errors.ts";
 import { createLog } from "../lib/log.ts";
 import { Hub } from "../runs/events/hub.ts";
 import { RunWorker } from "../runs/worker.ts";
@@ -18,7 +19,10 @@ const GRACE_MS = 15_000;
 const order = await new Promise<IsolatedOrder>((resolve) => process.once("message", resolve));
 const { connection, run, source } = order;
 const log = createLog(config().logLevel);
-const pool = createPool({ ...connection, max: 4, name: "pawl isolated", log });
+// As in cli.ts: a promise that a graph forgets is no death.
+process.on("unhandledRejection", (error) => log.error({ error: asError(error) }, "unhandled rejection"));
+const idleTransactionMs = config().leaseSeconds * 1_000;
+const pool = createPool({ ...connection, max: 4, name: "pawl isolated", log, idleTransactionMs });
 const signals = await openSignals(connection, log);
 const worker = await RunWorker.start({
   pool,
