@@ -127,28 +127,32 @@ test("without a process to give, a suspect runs when nothing else does, and noth
   expect(entered).toEqual(["first", "suspect", "later"]);
 });
 
-test("thirty workers that were stopped in order, one after the other, count nothing against a run", async () => {
-  const isLast = Promise.withResolvers<void>();
-  let entered = Promise.withResolvers<void>();
-  const graph = oneNode(async (_state, { signal }) => {
-    entered.resolve();
-    await Promise.race([
-      isLast.promise,
-      new Promise((_, reject) => signal?.addEventListener("abort", () => reject(signal.reason))),
-    ]);
-    return { log: ["done"] };
-  });
-  await using host = await runsHost({ graph });
-  const run = await host.create(await host.thread());
-  for (let restarts = 0; restarts < 30; restarts++) {
-    const worker = await host.startWorker();
-    await entered.promise;
-    entered = Promise.withResolvers();
-    await worker.close(0);
-  }
-  isLast.resolve();
-  await host.startWorker();
-  expect(await host.runs.join(localPrincipal, { runId: run.run_id }, never)).toMatchObject({ status: "success" });
-  const { rows } = await host.db.pool.query("select suspect, stalled_attempts, attempt from runs");
-  expect(rows).toEqual([{ suspect: false, stalled_attempts: 0, attempt: 31 }]);
-});
+test(
+  "thirty workers that were stopped in order, one after the other, count nothing against a run",
+  { timeout: 120_000 },
+  async () => {
+    const isLast = Promise.withResolvers<void>();
+    let entered = Promise.withResolvers<void>();
+    const graph = oneNode(async (_state, { signal }) => {
+      entered.resolve();
+      await Promise.race([
+        isLast.promise,
+        new Promise((_, reject) => signal?.addEventListener("abort", () => reject(signal.reason))),
+      ]);
+      return { log: ["done"] };
+    });
+    await using host = await runsHost({ graph });
+    const run = await host.create(await host.thread());
+    for (let restarts = 0; restarts < 30; restarts++) {
+      const worker = await host.startWorker();
+      await entered.promise;
+      entered = Promise.withResolvers();
+      await worker.close(0);
+    }
+    isLast.resolve();
+    await host.startWorker();
+    expect(await host.runs.join(localPrincipal, { runId: run.run_id }, never)).toMatchObject({ status: "success" });
+    const { rows } = await host.db.pool.query("select suspect, stalled_attempts, attempt from runs");
+    expect(rows).toEqual([{ suspect: false, stalled_attempts: 0, attempt: 31 }]);
+  },
+);
