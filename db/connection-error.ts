@@ -10,7 +10,7 @@ const SQLSTATE = /^(08...|57P0[1-5]|53300|25P03)$/;
 const SYSTEM = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE", "ETIMEDOUT", "ENOENT", "EHOSTUNREACH"]);
 /** What `pg` throws without a code. */
 const MESSAGE =
-  /^(Connection terminated|Client has encountered a connection error|Client was closed|timeout exceeded when trying to connect)/;
+  /^(Connection terminated|Query read timeout|Client has encountered a connection error|Client was closed|timeout exceeded when trying to connect)/;
 
 const RETRY_MS = 500;
 

@@ -6,7 +6,7 @@ import { type Pool } from "pg";
 import { asError, isPawlError, PawlError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { type DatabaseIdentity, type DatabasePosition, readDatabasePosition } from "./database-identity.ts";
-import type { Gate, Queryable } from "./pool.ts";
+import { type ConnectTo, createPool, type Gate, type Queryable } from "./pool.ts";
 
 const CHECK_MS = 3_000;
 
@@ -57,6 +57,16 @@ export class DatabaseHistory implements Gate {
       });
     const timer = setInterval(now, CHECK_MS);
     return { now, stop: () => clearInterval(timer) };
+  }
+}
+
+/** `openDatabaseHistory` over a connection of its own: pools are made with the answer. */
+export async function connectToHistory(connection: ConnectTo, log: Log): Promise<DatabaseHistory> {
+  const pool = createPool({ ...connection, max: 1, name: "pawl history", log });
+  try {
+    return await openDatabaseHistory(pool, log);
+  } finally {
+    await pool.end();
   }
 }
 

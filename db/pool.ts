@@ -52,10 +52,16 @@ export interface PoolOptions extends ConnectTo {
 
 const CONNECT_TIMEOUT_MS = 10_000;
 const STATEMENT_TIMEOUT_MS = 60_000;
+/** Longer than any statement: for a peer that has gone without a word, when what was sent is never acknowledged. */
+const ANSWER_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 5_000;
+
+/** For every client of `pg`: probes a silent connection after 5 s, where the kernel's default is two hours. */
+export const KEEP_ALIVE = { keepAlive: true, keepAliveInitialDelayMillis: 5_000 } as const;
 
 /**
  * A pool that neither hangs nor takes the process down: whoever gets no connection within 10 s gets
- * `database_unavailable`, statements and idle transactions end after 60 s, and a lost connection is logged.
+ * `database_unavailable`, statements and idle transactions end after 60 s, answers that never come are given up after
+ * 65 s, and a lost connection is logged.
  */
 export function createPool(given: PoolOptions): Pool {
   const { name, log, gate, idleTransactionMs = STATEMENT_TIMEOUT_MS, ...options } = given;
@@ -66,7 +72,8 @@ export function createPool(given: PoolOptions): Pool {
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     statement_timeout: STATEMENT_TIMEOUT_MS,
     idle_in_transaction_session_timeout: idleTransactionMs,
-    keepAlive: true,
+    query_timeout: ANSWER_TIMEOUT_MS,
+    ...KEEP_ALIVE,
     pipeline: true, // a statement does not wait for the answer to the one before, see `together`
   });
   // The pool listens to its clients only while they are idle: a client that is lost while in use would emit an

@@ -183,6 +183,10 @@ create table runs (
   updated_at timestamp with time zone default now() not null,
   started_at timestamp with time zone,
   ended_at timestamp with time zone,
+  suspect boolean default false not null,
+  stalled_attempts integer default 0 not null,
+  claimed_seq bigint,
+  alone_epoch bigint,
   constraint runs_cancel_action_check CHECK ((cancel_action = ANY (ARRAY['interrupt'::text, 'rollback'::text]))),
   constraint runs_check CHECK (((status <> 'running'::text) OR (ready AND (worker_id IS NOT NULL) AND (epoch IS NOT NULL)))),
   constraint runs_check1 CHECK (((NOT ready) OR (status = ANY (ARRAY['pending'::text, 'running'::text])))),
@@ -241,6 +245,8 @@ create table workers (
   started_at timestamp with time zone default now() not null,
   heartbeat_at timestamp with time zone default now() not null,
   lease_until timestamp with time zone not null,
+  concurrency integer default 0 not null,
+  loop_lag_ms real default 0 not null,
   constraint workers_lock_key_key UNIQUE (lock_key),
   constraint workers_pkey PRIMARY KEY (worker_id)
 ) with (fillfactor=50);
@@ -268,6 +274,8 @@ CREATE INDEX runs_by_thread ON public.runs USING btree (tenant, thread_id, seq D
 CREATE UNIQUE INDEX runs_idempotency ON public.runs USING btree (tenant, idempotency_key) WHERE (idempotency_key IS NOT NULL);
 
 CREATE INDEX runs_of_worker ON public.runs USING btree (worker_id) WHERE (status = 'running'::text);
+
+CREATE INDEX runs_suspected ON public.runs USING btree (run_after, seq) WHERE (ready AND (status = 'pending'::text) AND suspect);
 
 CREATE INDEX runs_to_claim ON public.runs USING btree (run_after, seq) WHERE (ready AND (status = 'pending'::text));
 

@@ -9,7 +9,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
 import { asError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
-import type { ConnectTo } from "./pool.ts";
+import { type ConnectTo, KEEP_ALIVE } from "./pool.ts";
 
 /**
  * `work`: a run may be claimed by another process; the sender looks for itself · `control`: a run (payload) is to be
@@ -44,7 +44,7 @@ export async function openSignals(connection: ConnectTo, log: Log): Promise<Sign
     const fresh = new pg.Client({
       ...connection,
       application_name: "pawl signals",
-      keepAlive: true,
+      ...KEEP_ALIVE,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       query_timeout: CONNECT_TIMEOUT_MS, // a half-open socket would hold up what is to be sent
     });

@@ -1,6 +1,7 @@
 /** A claimed run from claim to end: executes the attempt, reads what the thread looks like now, and writes it all down. */
 import type { RunControl } from "@langchain/langgraph";
 import type pg from "pg";
+import { repeatable, retrying } from "../db/retry.ts";
 import type { Signals } from "../db/signals.ts";
 import { asError, PawlError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
@@ -31,8 +32,18 @@ export interface RunHandle {
   readonly control: RunControl;
 }
 
-/** A run that takes its worker down each time must not do so for ever. */
-const MAX_ATTEMPTS = 25;
+/** Times that a process may die with a run which it executes alone, and without a step in between. */
+const MAX_STALLED_ATTEMPTS = 3;
+
+/** Whether the run has ended its process too often. Its graph is not even built any more: that may be what does it. */
+export const isAbandoned = (run: ClaimedRun): boolean => run.stalled_attempts >= MAX_STALLED_ATTEMPTS;
+
+function abandoned({ stalled_attempts }: ClaimedRun): PawlError {
+  return new PawlError(
+    "run_abandoned",
+    `The process that executed this run alone died ${stalled_attempts} times before the next step was done`,
+  );
+}
 
 /**
  * Never throws: a run that could not be finished stays this worker's in the database, and the worker's sweep gives it
@@ -43,7 +54,7 @@ export async function attemptRun(context: AttemptContext, handle: RunHandle): Pr
   const { hub, signals, pool } = context;
   const log = context.log.child({ run_id: run.run_id, thread_id: run.thread_id, attempt: run.attempt });
   const events = new EventWriter({
-    db: pool,
+    db: repeatable(pool),
     hub,
     signals,
     owner: run,
@@ -59,7 +70,7 @@ export async function attemptRun(context: AttemptContext, handle: RunHandle): Pr
     if (!end) {
       log.info({ why: stopCauseOf(stopping.signal)?.kind ?? attempt.result }, "run given back");
       await events.flush(); // before the requeue fences it off
-      await requeueRun(pool, { ...run, worker_id: context.workerId });
+      await retrying(() => requeueRun(pool, { ...run, worker_id: context.workerId }));
       return true;
     }
     const { ending, promoted } = end;
@@ -78,7 +89,9 @@ export async function attemptRun(context: AttemptContext, handle: RunHandle): Pr
 }
 
 /** A graph that cannot be built fails its run like a node that throws. */
-async function resolveGraph({ graphs }: AttemptContext, { graph_id, kwargs }: ClaimedRun): Promise<AnyGraph | Error> {
+async function resolveGraph({ graphs }: AttemptContext, run: ClaimedRun): Promise<AnyGraph | Error> {
+  if (isAbandoned(run)) return abandoned(run);
+  const { graph_id, kwargs } = run;
   const loaded = graphs.get(graph_id);
   if (!loaded) return new Error(`The graph ${graph_id} is not loaded`);
   return loaded.resolve({ configurable: kwargs.config.configurable }).catch(asError);
@@ -89,12 +102,6 @@ type AttemptWith = AttemptContext & RunHandle & { readonly graph: AnyGraph | Err
 async function attemptWith({ pool, run, stopping, control, graph, events }: AttemptWith): Promise<Attempt> {
   if (run.cancel_action) stopping.abort(new Stop({ kind: "cancelled", action: run.cancel_action }));
   if (stopping.signal.aborted) return { result: "stopped" };
-  if (run.attempt > MAX_ATTEMPTS) {
-    return {
-      result: "failed",
-      error: new PawlError("run_abandoned", `The run did not end in ${MAX_ATTEMPTS} attempts`),
-    };
-  }
   if (graph instanceof Error) return { result: "failed", error: graph };
   return executeAttempt({ pool, run, graph, events, signal: stopping.signal, control });
 }

@@ -4,6 +4,9 @@
  * A head is known by its `ready` flag, set under the thread's row lock at insert, finish and promotion. A `not exists`
  * in the claim would be wrong twice: with the head locked by anyone it takes the second, and a batch livelocks on two
  * pending runs of one thread. The new epoch fences whoever wrote for the thread before.
+ *
+ * Each claim notes how far the checkpoints of all threads had got: whether the run got further is then known without
+ * a look at the checkpoints now.
  */
 import { z } from "zod";
 import type { Queryable } from "../db/pool.ts";
@@ -19,24 +22,40 @@ export const ClaimedRun = Run.extend({
   temporary: z.boolean(),
   resumable: z.boolean(),
   cancel_action: CancelAction.nullable(),
+  stalled_attempts: z.number().int(),
 });
 export type ClaimedRun = z.infer<typeof ClaimedRun>;
+
+const claimedColumns = `
+  r.run_id, r.thread_id, r.assistant_id, r.status, r.metadata, r.kwargs, r.multitask_strategy, r.attempt,
+  r.created_at, r.updated_at, r.tenant, r.created_by, r.graph_id, r.graph_hash, r.epoch, r.temporary, r.resumable,
+  r.cancel_action, r.stalled_attempts`;
+
+/** The highest `checkpoints.seq` that was given out so far. */
+const newestSeq =
+  "(select coalesce(pg_sequence_last_value(pg_get_serial_sequence('checkpoints', 'seq')::regclass), 0))";
 
 export interface ClaimOptions {
   readonly workerId: string;
   /** Only runs of these graphs: a worker claims what it has loaded. */
   readonly graphs: readonly { readonly graph_id: string; readonly hash: string }[];
   readonly limit: number;
+  /** Only runs that are to execute alone, or only others. */
+  readonly suspects?: boolean;
 }
 
-export async function claimRuns(db: Queryable, { workerId, graphs, limit }: ClaimOptions): Promise<ClaimedRun[]> {
+export async function claimRuns(
+  db: Queryable,
+  { workerId, graphs, limit, suspects = false }: ClaimOptions,
+): Promise<ClaimedRun[]> {
   const { rows } = await db.query({
-    name: "claim-runs",
+    name: suspects ? "claim-suspects" : "claim-runs",
     text: `
       with head as materialized (
         select run_id, thread_id
           from runs
          where status = 'pending' and ready and run_after <= clock_timestamp() and graph_id = any($2)
+           and ${suspects ? "suspect" : "not suspect"}
          order by run_after, seq
          limit $4
            for update skip locked),
@@ -48,14 +67,49 @@ export async function claimRuns(db: Queryable, { workerId, graphs, limit }: Clai
         returning o.thread_id, o.epoch)
       update runs r
          set status = 'running', worker_id = $1, epoch = owned.epoch, attempt = r.attempt + 1,
+             claimed_seq = ${newestSeq},
              graph_hash = (select hash from unnest($2::text[], $3::text[]) as g(graph_id, hash) where g.graph_id = r.graph_id),
              started_at = coalesce(r.started_at, now()), updated_at = now()
         from head join owned using (thread_id)
        where r.run_id = head.run_id
-      returning r.run_id, r.thread_id, r.assistant_id, r.status, r.metadata, r.kwargs, r.multitask_strategy, r.attempt,
-                r.created_at, r.updated_at, r.tenant, r.created_by, r.graph_id, r.graph_hash, r.epoch, r.temporary, r.resumable,
-                r.cancel_action`,
+      returning ${claimedColumns}`,
     values: [workerId, graphs.map((g) => g.graph_id), graphs.map((g) => g.hash), limit],
+  });
+  return rows.map((row) => ClaimedRun.parse(row));
+}
+
+/** A claimed run in the hands of a worker that is to pass it on. */
+export interface HeldRun {
+  readonly run_id: string;
+  readonly worker_id: string;
+  readonly epoch: string;
+}
+
+/**
+ * Passes a claimed run on to a worker (perhaps the same one) that executes nothing else while it lasts: if that worker
+ * dies, it was this run. No row when the holder does not have the run any more.
+ */
+export async function adoptRun(db: Queryable, held: HeldRun, workerId: string): Promise<ClaimedRun[]> {
+  const { rows } = await db.query({
+    name: "adopt-run",
+    text: `
+      with held as materialized (
+        select run_id, thread_id
+          from runs
+         where run_id = $1 and worker_id = $2 and epoch = $3 and status = 'running'
+           for update),
+      owned as (
+        update thread_owner o
+           set epoch = o.epoch + 1, worker_id = $4
+          from held
+         where o.thread_id = held.thread_id and o.epoch = $3
+        returning o.thread_id, o.epoch)
+      update runs r
+         set worker_id = $4, epoch = owned.epoch, alone_epoch = owned.epoch, claimed_seq = ${newestSeq}, updated_at = now()
+        from held join owned using (thread_id)
+       where r.run_id = held.run_id
+      returning ${claimedColumns}`,
+    values: [held.run_id, held.worker_id, held.epoch, workerId],
   });
   return rows.map((row) => ClaimedRun.parse(row));
 }

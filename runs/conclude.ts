@@ -5,6 +5,7 @@
 import type pg from "pg";
 import { FencedSaver } from "../checkpoints/fenced-saver.ts";
 import { isConnectionError } from "../db/connection-error.ts";
+import { repeatable } from "../db/retry.ts";
 import { asError, isPawlError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { INTERNAL, runErrorOf } from "./attempt-error.ts";
@@ -84,7 +85,7 @@ async function endingOf(
 
 /** A state that the graph itself cannot read is an end, too: trying again would fail again, for ever. */
 async function settledState({ pool, run, graph }: Pick<Conclusion, "pool" | "run"> & { readonly graph: AnyGraph }) {
-  const saver = new FencedSaver(pool, { thread_id: run.thread_id, epoch: run.epoch });
+  const saver = new FencedSaver(repeatable(pool), { thread_id: run.thread_id, epoch: run.epoch });
   const read = readSettledState({ graph, saver, threadId: run.thread_id, kwargs: run.kwargs });
   return read.catch((thrown: unknown) => {
     const error = asError(thrown);

@@ -4,8 +4,8 @@
  */
 import { isGraphDrained, type RunControl } from "@langchain/langgraph";
 import type pg from "pg";
-import { FencedSaver } from "../checkpoints/fenced-saver.ts";
 import { QuestionTracker } from "../checkpoints/question-tracker.ts";
+import { repeatable } from "../db/retry.ts";
 import { asError } from "../lib/errors.ts";
 import { type Host, HOST_KEY, offerHost } from "../lib/host.ts";
 import { uuidv7 } from "../lib/ids.ts";
@@ -15,6 +15,7 @@ import type { EventWriter } from "./events/writer.ts";
 import type { AnyGraph } from "./index.ts";
 import { startOf } from "./start.ts";
 import { streamGraph } from "./stream/stream-graph.ts";
+import { TellingSaver } from "./telling-saver.ts";
 
 export interface AttemptOptions {
   readonly pool: pg.Pool;
@@ -58,7 +59,8 @@ async function streamEvents(
   token: string,
 ): Promise<void> {
   const tracker = new QuestionTracker();
-  const saver = new FencedSaver(pool, { thread_id: run.thread_id, epoch: run.epoch }, { tracker, graph });
+  // What a saver writes says what to do if it has landed already.
+  const saver = new TellingSaver({ pool: repeatable(pool), run, events }, { tracker, graph });
   const { input, checkpoint } = await startOf({ run, graph, saver, db: pool });
   const { kwargs } = run;
   const stream = streamGraph({

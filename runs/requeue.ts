@@ -1,4 +1,10 @@
-/** Gives runs back to the queue: those of a dead worker, or one that a worker lets go. Raising the epoch fences the old owner. */
+/**
+ * Gives runs back to the queue: one that a worker lets go, or all of a worker that died. Raising the epoch fences the
+ * old owner.
+ *
+ * A death counts against a run only if no step of it was stored since the claim, and it executed alone. In company
+ * nobody can tell whose fault it was: the runs that had got no further are suspects then, and execute alone from now on.
+ */
 import pg from "pg";
 import { transaction } from "../db/pool.ts";
 import { lockThread } from "./queue.ts";
@@ -8,16 +14,11 @@ interface Owned {
   readonly run_id: string;
   readonly thread_id: string;
   readonly worker_id: string;
-  readonly epoch?: string;
 }
 
-/**
- * Returns the run to the queue if that worker still has it (under `epoch`, if given). False when there was nothing to do.
- * With `patienceMs` it waits no longer for each lock, and throws what Postgres says then.
- */
-export async function requeueRun(pool: pg.Pool, run: Owned, patienceMs = 0): Promise<boolean> {
+/** Returns the run to the queue if that worker still has it (under `epoch`, if given). False when there was nothing to do. */
+export async function requeueRun(pool: pg.Pool, run: Owned & { readonly epoch?: string }): Promise<boolean> {
   return transaction(pool, async (tx) => {
-    if (patienceMs > 0) await tx.query(`set local lock_timeout = ${patienceMs}`);
     if (!(await lockThread(tx, run.thread_id))) return false;
     const { rowCount } = await tx.query({
       name: "requeue-run",
@@ -34,6 +35,13 @@ export async function requeueRun(pool: pg.Pool, run: Owned, patienceMs = 0): Pro
   });
 }
 
+/** A run that a dead worker had. */
+export interface Orphan {
+  readonly run_id: string;
+  readonly suspect: boolean;
+  readonly stalled_attempts: number;
+}
+
 /** Milliseconds; a session of the dead worker may hold a lock for as long as nobody has noticed its end. */
 const TAKE_OVER_PATIENCE_MS = 200;
 
@@ -41,13 +49,10 @@ const TAKE_OVER_PATIENCE_MS = 200;
  * Requeues everything a dead worker had and forgets the worker. Returns the runs that moved: those whose locks a session
  * of the dead still holds stay, and so does the worker's row, for the next sweep. They must not hold up the others.
  */
-export async function requeueWorker(pool: pg.Pool, workerId: string): Promise<string[]> {
-  const moved: string[] = [];
+export async function requeueWorker(pool: pg.Pool, workerId: string): Promise<Orphan[]> {
+  const moved: Orphan[] = [];
   for (const run of await ownRuns(pool, workerId)) {
-    const isMoved = await requeueRun(pool, { ...run, worker_id: workerId }, TAKE_OVER_PATIENCE_MS).catch(
-      ignoreHeldLock,
-    );
-    if (isMoved) moved.push(run.run_id);
+    moved.push(...(await requeueOrphan(pool, { ...run, worker_id: workerId }).catch(ignoreHeldLock)));
   }
   await pool.query({
     name: "forget-worker",
@@ -57,7 +62,46 @@ export async function requeueWorker(pool: pg.Pool, workerId: string): Promise<st
   return moved;
 }
 
-function ignoreHeldLock(error: unknown): false {
-  if (error instanceof pg.DatabaseError && error.code === "55P03") return false;
+function ignoreHeldLock(error: unknown): [] {
+  if (error instanceof pg.DatabaseError && error.code === "55P03") return [];
   throw error;
+}
+
+/**
+ * Of a run claimed by a release that notes no `claimed_seq` nothing is known, and it is not blamed. What counts as a
+ * step: a checkpoint of the loop, in any namespace, and the input, which is stored once. A fork may be stored anew by
+ * each attempt.
+ */
+async function requeueOrphan(pool: pg.Pool, run: Owned): Promise<Orphan[]> {
+  return transaction(pool, async (tx) => {
+    await tx.query(`set local lock_timeout = ${TAKE_OVER_PATIENCE_MS}`);
+    if (!(await lockThread(tx, run.thread_id))) return [];
+    const { rows } = await tx.query<Orphan>({
+      name: "requeue-orphan",
+      text: `
+        with progress as materialized (
+          select r.run_id, coalesce(r.alone_epoch = r.epoch, false) as alone,
+                 r.claimed_seq is null
+                 or exists (select from checkpoints c
+                             where c.thread_id = $3 and c.seq > r.claimed_seq
+                               and (c.metadata ->> 'source' = 'loop'
+                                    or (c.metadata ->> 'source' = 'input' and c.checkpoint_ns = ''))) as advanced
+            from runs r
+           where run_id = $1 and worker_id = $2 and status = 'running'
+             for update),
+        back as (
+          update runs r
+             set status = 'pending', worker_id = null, epoch = null, updated_at = now(),
+                 suspect = alone or not advanced,
+                 stalled_attempts = case when advanced then 0 when alone then stalled_attempts + 1 else stalled_attempts end
+            from progress
+           where r.run_id = progress.run_id
+          returning r.thread_id, r.run_id, r.suspect, r.stalled_attempts),
+        fenced as (
+          update thread_owner o set epoch = o.epoch + 1, worker_id = null from back where o.thread_id = back.thread_id)
+        select run_id, suspect, stalled_attempts from back`,
+      values: [run.run_id, run.worker_id, run.thread_id],
+    });
+    return rows;
+  });
 }

@@ -71,7 +71,7 @@ async function refuseWhileInUse(tx: Queryable): Promise<void> {
      union all
      select distinct application_name
        from pg_stat_activity
-      where datname = current_database() and application_name like any ('{pawl api,pawl worker,pawl signals}')`,
+      where datname = current_database() and application_name like any ('{pawl api,pawl worker,pawl isolated,pawl signals}')`,
     [String(LOCK_BASE)],
   );
   if (rows.length === 0) return;

@@ -10,10 +10,11 @@ import type { Signals } from "../db/signals.ts";
 import { asError } from "../lib/errors.ts";
 import { uuidv7 } from "../lib/ids.ts";
 import type { Log } from "../lib/log.ts";
-import { attemptRun, type RunHandle } from "./attempt.ts";
-import { type ClaimedRun, claimRuns } from "./claim.ts";
+import { attemptRun, isAbandoned, type RunHandle } from "./attempt.ts";
+import { adoptRun, type ClaimedRun, claimRuns, type HeldRun } from "./claim.ts";
 import type { Hub } from "./events/hub.ts";
 import type { Graphs } from "./index.ts";
+import { Isolation, type StartIsolated } from "./isolation.ts";
 import { joinWorkers, type Membership } from "./membership/join.ts";
 import { requeueRun, requeueWorker } from "./requeue.ts";
 import { Stop, type StopCause } from "./stop.ts";
@@ -29,6 +30,10 @@ export interface WorkerOptions {
   readonly concurrency: number;
   readonly leaseSeconds: number;
   readonly log: Log;
+  /** Gives a process to a run that is suspected of ending its own. Without it such a run has this process for itself. */
+  readonly startIsolated?: StartIsolated;
+  /** This run alone, which another worker holds for this one; none is claimed. */
+  readonly only?: HeldRun;
 }
 
 const SWEEP_MS = 1_000;
@@ -40,6 +45,7 @@ export class RunWorker {
   readonly #attempts = new Set<Promise<void>>();
   readonly #closing = new AbortController();
   readonly #unsubscribe: (() => void)[] = [];
+  readonly #isolation: Isolation;
   #workerId = "";
   /** Undefined while this process has no right to claim. */
   #membership: Membership | undefined;
@@ -50,6 +56,15 @@ export class RunWorker {
 
   private constructor(options: WorkerOptions) {
     this.#options = options;
+    this.#isolation = new Isolation({
+      pool: options.pool,
+      log: options.log,
+      start: options.startIsolated,
+      closing: this.#closing.signal,
+      othersEnded: () => Promise.all(this.#attempts),
+      execute: (run) => this.#execute(run),
+      onDead: (workerId) => this.#takeOver(workerId),
+    });
   }
 
   static async start(options: WorkerOptions): Promise<RunWorker> {
@@ -65,9 +80,19 @@ export class RunWorker {
     return worker;
   }
 
-  /** Runs that execute here now. */
+  get id(): string {
+    return this.#workerId;
+  }
+
+  /** Runs that execute now, here or in processes of this worker. */
   get active(): number {
-    return this.#handles.size;
+    return this.#handles.size + this.#isolation.active;
+  }
+
+  /** Resolves when what could be claimed at first has ended. */
+  async idle(): Promise<void> {
+    await this.#pumping;
+    await Promise.all(this.#attempts);
   }
 
   /** Looks for work soon. */
@@ -82,9 +107,11 @@ export class RunWorker {
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
     await this.#pumping;
     for (const { control } of this.#handles.values()) control.requestDrain("shutdown");
+    this.#isolation.stop();
     await this.#settled(graceMs);
     this.#stopAll({ kind: "shutdown" });
-    await Promise.all(this.#attempts);
+    this.#isolation.cut();
+    await Promise.all([...this.#attempts, this.#isolation.ended()]);
     await this.#rejoining;
     await this.#membership?.leave();
   }
@@ -92,7 +119,7 @@ export class RunWorker {
   async #settled(graceMs: number): Promise<void> {
     const over = new AbortController();
     await Promise.race([
-      Promise.all(this.#attempts),
+      Promise.all([...this.#attempts, this.#isolation.ended()]),
       delay(graceMs, undefined, { signal: over.signal }).catch(() => {}), // the attempts were first
     ]);
     over.abort();
@@ -120,7 +147,7 @@ export class RunWorker {
   }
 
   get #free(): number {
-    return this.#options.concurrency - this.#handles.size;
+    return this.#isolation.isExclusive ? 0 : this.#options.concurrency - this.active;
   }
 
   async #work(): Promise<void> {
@@ -132,14 +159,31 @@ export class RunWorker {
       const free = this.#free;
       if (free <= 0) continue; // there may be work all the same: a run that ends looks for it
       this.#hasWork = false;
-      const graphs = [...this.#options.graphs.values()];
-      const claimed = await claimRuns(this.#options.pool, { workerId: this.#workerId, graphs, limit: free });
-      for (const run of claimed) this.#execute(run);
+      const claimed = await this.#claim(free);
+      for (const run of claimed) void this.#execute(run);
       if (claimed.length === free) this.#hasWork = true; // perhaps there was more
     }
   }
 
-  #execute(run: ClaimedRun): void {
+  async #claim(limit: number): Promise<ClaimedRun[]> {
+    const { pool, graphs, only } = this.#options;
+    if (only) return adoptRun(pool, only, this.#workerId);
+    return claimRuns(pool, { workerId: this.#workerId, graphs: [...graphs.values()], limit });
+  }
+
+  /** Suspects wait for a sweep: an isolated run takes a while to start anyway, and each claim would look for them. */
+  async #claimSuspects(): Promise<void> {
+    const { pool, graphs, only } = this.#options;
+    const limit = Math.min(this.#free, this.#isolation.free);
+    if (only || limit <= 0) return;
+    const options = { workerId: this.#workerId, graphs: [...graphs.values()], limit, suspects: true };
+    for (const run of await claimRuns(pool, options)) {
+      if (isAbandoned(run)) void this.#execute(run);
+      else void this.#isolation.isolate(run, this.#workerId).then(() => this.#sweepSoon());
+    }
+  }
+
+  #execute(run: ClaimedRun): Promise<void> {
     const handle: RunHandle = { run, stopping: new AbortController(), control: new RunControl() };
     this.#handles.set(run.run_id, handle);
     const log = this.#options.log.child({ worker: this.#workerId });
@@ -152,6 +196,7 @@ export class RunWorker {
       this.wake();
     });
     this.#attempts.add(attempt);
+    return attempt;
   }
 
   async #sweep(): Promise<void> {
@@ -165,29 +210,34 @@ export class RunWorker {
     }
     for (const run of own) {
       const handle = this.#handles.get(run.run_id);
+      if (!handle && this.#isolation.has(run.run_id)) continue;
       if (!handle) await requeueRun(pool, { ...run, worker_id: this.#workerId });
       else if (run.cancel_action) handle.stopping.abort(new Stop({ kind: "cancelled", action: run.cancel_action }));
     }
     for (const dead of await findDeadWorkers(pool, this.#workerId)) await this.#takeOver(dead);
     if (await promoteDueRuns(pool)) this.#hasWork = true;
+    await this.#claimSuspects();
   }
 
   async #takeOver(workerId: string): Promise<void> {
     const runs = await requeueWorker(this.#options.pool, workerId);
-    this.#options.log.warn({ dead_worker: workerId, runs: runs.length }, "took over from a dead worker");
+    const suspects = runs.filter((run) => run.suspect);
+    this.#options.log.warn({ dead_worker: workerId, runs: runs.length, suspects }, "took over from a dead worker");
     if (runs.length === 0) return;
     this.#options.signals.send("work", "");
-    this.wake();
+    this.#sweepSoon();
   }
 
   async #join(): Promise<void> {
-    const { connection, pool, leaseSeconds, log } = this.#options;
+    const { connection, pool, leaseSeconds, concurrency, log } = this.#options;
     await pool.query("select"); // it refuses a database that was rewound, and the heartbeat's own connection does not ask
     this.#workerId = uuidv7();
     this.#membership = await joinWorkers({
       connection,
       leaseSeconds,
+      concurrency,
       workerId: this.#workerId,
+      onBlocked: (ms) => log.warn({ ms, runs: this.active }, "the main loop was blocked"),
       onDead: (workerId) =>
         this.#takeOver(workerId).catch((thrown: unknown) =>
           log.warn({ error: asError(thrown) }, "take-over failed, trying again"),
@@ -205,6 +255,8 @@ export class RunWorker {
     log.error({ worker: this.#workerId, reason, runs: this.active }, "worker lost its lease");
     this.#membership = undefined;
     this.#stopAll({ kind: "lost", detail: reason });
+    // What is left of them here takes nobody's place: it may wait for answers that never come.
+    this.#handles.clear();
     while (!this.#membership && !this.#closing.signal.aborted) {
       await delay(REJOIN_MS, undefined, { signal: this.#closing.signal }).catch(() => {}); // closed meanwhile
       if (this.#closing.signal.aborted) return;

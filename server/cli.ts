@@ -10,6 +10,7 @@ import { createLog, type Log } from "../lib/log.ts";
 import { modelAddress } from "../models/endpoint.ts";
 import { acceptRestoredDatabase } from "../runs/restored.ts";
 import { checkParkedThreads } from "./check-parked.ts";
+import { isolateRuns } from "./isolate.ts";
 import { loadGraphs } from "./load-graphs.ts";
 import { startServer } from "./main.ts";
 import { applySchema, labelOf, openDatabase, type OpenDatabase } from "./open-database.ts";
@@ -180,6 +181,7 @@ async function serve(options: Options, { project, log, database }: Ground): Prom
     graphs: await loadGraphs(project.graphs),
     host: options.host,
     works: !options["no-workers"],
+    startIsolated: isolateRuns({ sources: project.graphs, connection: database.connection, log }),
     isInsecure: options.insecure,
     ...(port !== undefined && { port }),
   });
@@ -199,7 +201,9 @@ async function serve(options: Options, { project, log, database }: Ground): Prom
 
 async function work({ project, log, database }: Ground): Promise<Running> {
   const graphs = await loadGraphs(project.graphs);
-  const runtime = await openRuntime({ config: config(), log, connection: database.connection, graphs, works: true });
+  const { connection } = database;
+  const startIsolated = isolateRuns({ sources: project.graphs, connection, log });
+  const runtime = await openRuntime({ config: config(), log, connection, graphs, works: true, startIsolated });
   say(`Pawl executes runs of ${database.label}\nReady after ${(performance.now() / 1_000).toFixed(1)} s\n`);
   return {
     onDatabaseChanged: (handler) => runtime.onDatabaseChanged(handler),

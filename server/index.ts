@@ -2,6 +2,7 @@
 export { addToEnvironment, type Config, readConfig } from "../lib/config.ts";
 export { type ErrorCode, isPawlError, PawlError } from "../lib/errors.ts";
 export { createLog, type Log } from "../lib/log.ts";
+export { isolateRuns, type IsolateOptions } from "./isolate.ts";
 export { loadGraphs } from "./load-graphs.ts";
 export { type RunningServer, type ServeOptions, startServer } from "./main.ts";
 export { applySchema, openDatabase, type OpenDatabase } from "./open-database.ts";

@@ -1,16 +1,21 @@
 /** The server as a whole: a runtime, and HTTP in front of it. */
+import type pg from "pg";
 import type { ConnectTo } from "../db/pool.ts";
 import type { Config } from "../lib/config.ts";
 import { PawlError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { modelReadiness } from "../models/readiness.ts";
+import { readFigures } from "../runs/figures.ts";
 import type { Graphs } from "../runs/index.ts";
+import type { StartIsolated } from "../runs/isolation.ts";
 import { createApp } from "./app.ts";
 import { assistantRoutes } from "./assistants.ts";
 import { isLoopback } from "./guard.ts";
 import { listen } from "./listen.ts";
+import { createMetrics, type PoolFigures } from "./metrics.ts";
 import { metaRoutes } from "./meta.ts";
 import { runRoutes } from "./runs.ts";
+import { OpenAnswers } from "./open-answers.ts";
 import { openRuntime, type Runtime } from "./runtime.ts";
 import { threadRoutes } from "./threads.ts";
 import { truncate } from "./truncate.ts";
@@ -25,6 +30,8 @@ export interface ServeOptions {
   readonly port?: number;
   /** Whether this process executes runs too. */
   readonly works: boolean;
+  /** See `RuntimeOptions`. */
+  readonly startIsolated?: StartIsolated;
   /** The operator says that everybody who reaches the address may drive the server. */
   readonly isInsecure: boolean;
 }
@@ -49,6 +56,11 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
   }
   const runtime = await openRuntime(options);
   const closing = new AbortController();
+  const openAnswers = new OpenAnswers();
+  const metrics = createMetrics({
+    figures: () => readFigures(runtime.pool),
+    pools: () => ({ api: poolFigures(runtime.pool), worker: poolFigures(runtime.workerPool) }),
+  });
   const app = createApp({
     log,
     guard: {
@@ -58,12 +70,20 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
       corsOrigins: config.corsOrigins,
     },
     maxBodyBytes: config.maxBodyBytes,
+    count: metrics.count,
     routes: [
+      metrics.routes,
       metaRoutes({
         checks: { database: () => checkDatabase(runtime), model: checkModel },
         ...(config.internalRoutes && { truncate: (what) => truncate(runtime.pool, what) }),
       }),
-      runRoutes({ runs: runtime.runs, log, heartbeatSeconds: config.heartbeatSeconds, closing: closing.signal }),
+      runRoutes({
+        runs: runtime.runs,
+        log,
+        heartbeatSeconds: config.heartbeatSeconds,
+        closing: closing.signal,
+        openAnswers,
+      }),
       threadRoutes(runtime.threads),
       assistantRoutes(runtime.assistants),
     ],
@@ -78,16 +98,33 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
       async close(graceMs) {
         closing.abort();
         listening.stopAccepting();
+        const deadline = performance.now() + graceMs;
         await runtime.drain(graceMs);
+        // The runs go on elsewhere, if there is an elsewhere: their ends can still be told from here.
+        if (await isWorkedOn(runtime)) await openAnswers.settled(deadline - performance.now());
         await listening.close();
+        metrics.close();
         await runtime.close();
       },
     };
   } catch (error) {
+    metrics.close();
     await runtime.drain(0);
     await runtime.close();
     throw error;
   }
+}
+
+function poolFigures({ options, totalCount, idleCount, waitingCount }: pg.Pool): PoolFigures {
+  return { max: options.max, size: totalCount, available: idleCount, waiting: waitingCount };
+}
+
+/** Whether any process executes runs; not this one any more, once it has drained. */
+async function isWorkedOn({ pool }: Runtime): Promise<boolean> {
+  return readFigures(pool).then(
+    ({ workers }) => workers.length > 0,
+    () => false, // the database is away: nothing can be told
+  );
 }
 
 async function checkDatabase({ pool }: Runtime): Promise<void> {

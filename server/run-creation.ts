@@ -78,6 +78,7 @@ export function runCreationRoutes(options: RunRoutesOptions): Hono<ServerEnv> {
 
     app.post(`${base}/wait`, async (c) => {
       const { run, body } = await create(c);
+      options.openAnswers?.add(c);
       return liveResponse(c, (gone) => asFinalValues(() => runs.join(principalOf(c), refTo(run), gone), gone, log), {
         ...followed(c, run, body),
         type: "application/json",

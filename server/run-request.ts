@@ -4,6 +4,7 @@ import { RunId, ThreadId } from "../lib/ids.ts";
 import type { Log } from "../lib/log.ts";
 import type { RunRef, Runs } from "../runs/index.ts";
 import type { ServerEnv } from "./app.ts";
+import type { OpenAnswers } from "./open-answers.ts";
 import { parseParam } from "./parse.ts";
 import { principalOf } from "./principal.ts";
 
@@ -13,6 +14,7 @@ export interface RunRoutesOptions {
   readonly heartbeatSeconds: number;
   /** Aborted when this process stops: connections that it closes then are no clients that have gone. */
   readonly closing: AbortSignal;
+  readonly openAnswers?: OpenAnswers;
 }
 
 /** The thread in the path; undefined for a stateless run. */

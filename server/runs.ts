@@ -75,6 +75,7 @@ export function runRoutes(options: RunRoutesOptions): Hono<ServerEnv> {
     const ref = refOf(c);
     const { cancel_on_disconnect: cancels } = parseQuery(JoinQuery, c);
     await runs.get(principalOf(c), ref);
+    options.openAnswers?.add(c);
     return liveResponse(c, (gone) => asFinalValues(() => runs.join(principalOf(c), ref, gone), gone, log), {
       type: "application/json",
       ...(cancels && { onGone: () => abandon(options, c, ref) }),

@@ -1,7 +1,7 @@
 /** What executes and keeps runs in one process, with or without HTTP in front: names the concrete classes. */
 import type pg from "pg";
 import { z } from "zod";
-import { type DatabaseHistory, openDatabaseHistory } from "../db/database-history.ts";
+import { connectToHistory } from "../db/database-history.ts";
 import { type ConnectTo, createPool } from "../db/pool.ts";
 import { type OutboxHandlers, startOutbox } from "../db/outbox.ts";
 import { openSignals } from "../db/signals.ts";
@@ -13,6 +13,7 @@ import { localPrincipal } from "../lib/principal.ts";
 import { type Assistants, createAssistants } from "../runs/assistants/assistants.ts";
 import { Hub } from "../runs/events/hub.ts";
 import type { Graphs, Runs } from "../runs/index.ts";
+import type { StartIsolated } from "../runs/isolation.ts";
 import { startRetention } from "../runs/retention.ts";
 import { createRuns } from "../runs/runs.ts";
 import { THREAD_DELETED } from "../runs/threads/delete.ts";
@@ -33,10 +34,15 @@ export interface RuntimeOptions {
   readonly graphs: Graphs;
   /** Whether this process executes runs, or only accepts them for others. */
   readonly works: boolean;
+  /** Gives a process to a run that is suspected of ending its own. Without it such a run gets this process for itself. */
+  readonly startIsolated?: StartIsolated;
 }
 
 export interface Runtime {
+  /** For requests. */
   readonly pool: pg.Pool;
+  /** For runs. */
+  readonly workerPool: pg.Pool;
   readonly runs: Runs;
   readonly threads: Threads;
   readonly assistants: Assistants;
@@ -49,8 +55,9 @@ export interface Runtime {
 }
 
 /** Throws `database_unavailable`, `database_changed`. */
-export async function openRuntime({ config, log, connection, graphs, works }: RuntimeOptions): Promise<Runtime> {
-  const history = await openHistory(connection, log);
+export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
+  const { config, log, connection, graphs, works, startIsolated } = options;
+  const history = await connectToHistory(connection, log);
   // A process that is stopped half-way through a transaction must not keep others from its threads for longer than it
   // keeps its runs.
   const idleTransactionMs = config.leaseSeconds * 1_000;
@@ -74,12 +81,14 @@ export async function openRuntime({ config, log, connection, graphs, works }: Ru
         concurrency: config.workerConcurrency,
         leaseSeconds: config.leaseSeconds,
         log,
+        ...(startIsolated && { startIsolated }),
       })
     : undefined;
   const outbox = startOutbox({ pool, handlers: outboxHandlers(config.dataDir), log });
   const retention = startRetention({ pool, eventTtlSeconds: config.eventTtlSeconds, log });
   return {
     pool,
+    workerPool,
     runs: createRuns({ pool, graphs, hub, signals, onWork: () => worker?.wake() }),
     threads,
     assistants,
@@ -95,15 +104,6 @@ export async function openRuntime({ config, log, connection, graphs, works }: Ru
       await Promise.all([pool.end(), workerPool.end()]);
     },
   };
-}
-
-async function openHistory(connection: ConnectTo, log: Log): Promise<DatabaseHistory> {
-  const pool = createPool({ ...connection, max: 1, name: "pawl history", log });
-  try {
-    return await openDatabaseHistory(pool, log);
-  } finally {
-    await pool.end();
-  }
 }
 
 function outboxHandlers(dataDir: string): OutboxHandlers {

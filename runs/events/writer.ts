@@ -10,6 +10,7 @@ import { asError } from "../../lib/errors.ts";
 import type { Hub, LoggedEvent } from "./hub.ts";
 
 export interface EventWriterOptions {
+  /** Its statements may be repeated when their answer is lost. */
   readonly db: Queryable;
   readonly hub: Hub;
   readonly signals: Signals;
@@ -95,7 +96,9 @@ export class EventWriter {
           with ${fence},
                lazy as (select set_config('synchronous_commit', 'off', true) from fence)
           insert into thread_events (thread_id, last_seq, tenant, run_id, events)
-          select $1, $3, $4, $5, $6 from lazy`,
+          select $1, $3, $4, $5, $6 from lazy
+          -- There already when the statement is repeated since its answer was lost: numbers have one writer.
+          on conflict (thread_id, last_seq) do update set events = excluded.events`,
         values: [owner.thread_id, owner.epoch, String(last.seq), run.tenant, run.run_id, toJson(batch)],
       });
       if (rowCount === 0) throw leaseLost(owner);

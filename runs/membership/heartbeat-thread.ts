@@ -8,8 +8,9 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
 import pg from "pg";
+import { KEEP_ALIVE } from "../../db/pool.ts";
 import { asError } from "../../lib/errors.ts";
-import { type FromHeartbeat, type HeartbeatOptions, LOCK_BASE, type ToHeartbeat } from "./messages.ts";
+import { ALIVE_MS, type FromHeartbeat, type HeartbeatOptions, LOCK_BASE, type ToHeartbeat } from "./messages.ts";
 
 const options = workerData as HeartbeatOptions;
 const main = parentPort;
@@ -20,8 +21,12 @@ const leaving = new AbortController();
 let heardOfMain = Date.now();
 let onRecovered: (() => void) | undefined;
 
+/** Longest delay of the main loop since the last heartbeat. */
+let lagMs = 0;
+
 main.on("message", (message: ToHeartbeat) => {
   heardOfMain = Date.now();
+  if (message.type === "alive") lagMs = Math.max(lagMs, message.lagMs);
   if (message.type === "leave") leaving.abort();
   if (message.type === "recovered") onRecovered?.();
 });
@@ -29,10 +34,10 @@ main.on("message", (message: ToHeartbeat) => {
 /** The connection whose session holds this worker's lock. Losing it is losing the runs. */
 const holder = new pg.Client({
   ...options.connection,
+  ...KEEP_ALIVE,
   application_name: "pawl heartbeat",
-  keepAlive: true,
   connectionTimeoutMillis: 10_000,
-  query_timeout: 10_000,
+  query_timeout: Math.min(10_000, options.leaseSeconds * 1_000), // an answer that comes later is about a lease that is over
 });
 let watcher: pg.Client | undefined;
 
@@ -46,13 +51,14 @@ async function join(): Promise<bigint> {
   holder.on("error", (error) => lose(error.message));
   holder.on("end", () => lose("the connection that holds the worker's lock ended"));
   await holder.connect();
+  await haveItNotice(holder);
   // The lock first, the row second, in one transaction: nobody can see the row while the lock is free.
   await holder.query("begin");
   const { rows } = await holder.query<{ lock_key: string }>(
-    `insert into workers (worker_id, host, pid, lease_until)
-     values ($1, $2, $3, now() + make_interval(secs => $4))
+    `insert into workers (worker_id, host, pid, lease_until, concurrency)
+     values ($1, $2, $3, now() + make_interval(secs => $4), $5)
      returning lock_key`,
-    [options.workerId, options.host, options.pid, options.leaseSeconds],
+    [options.workerId, options.host, options.pid, options.leaseSeconds, options.concurrency],
   );
   const key = BigInt(rows[0]?.lock_key ?? 0);
   await holder.query("select pg_advisory_lock($1)", [String(LOCK_BASE + key)]);
@@ -60,15 +66,30 @@ async function join(): Promise<bigint> {
   return key;
 }
 
+/**
+ * Lets the server notice that this process is gone when its machine cannot say so any more: it probes the connection,
+ * and looks at it while it waits for a lock (a dead process would stay in the queue for the lock, and get it).
+ */
+async function haveItNotice(client: pg.Client): Promise<void> {
+  await client.query("set tcp_keepalives_idle = 5; set tcp_keepalives_interval = 2; set tcp_keepalives_count = 3");
+  await client.query("set client_connection_check_interval = '2s'").catch(() => {}); // not on every platform
+}
+
 async function beat(): Promise<void> {
   const period = (options.leaseSeconds * 1000) / 3;
   while (!leaving.signal.aborted) {
     await delay(period, undefined, { signal: leaving.signal });
-    if (Date.now() - heardOfMain > options.watchdogMs) return lose("the main loop has been silent for too long");
+    const silenceMs = Date.now() - heardOfMain;
+    if (silenceMs > options.watchdogMs) return lose("the main loop has been silent for too long");
+    const lag = Math.max(lagMs, silenceMs - ALIVE_MS); // blocked now, perhaps: then it says nothing itself
+    lagMs = 0;
     const { rowCount } = await holder.query({
       name: "beat",
-      text: `update workers set heartbeat_at = now(), lease_until = now() + make_interval(secs => $2) where worker_id = $1`,
-      values: [options.workerId, options.leaseSeconds],
+      text: `
+        update workers
+           set heartbeat_at = now(), lease_until = now() + make_interval(secs => $2), loop_lag_ms = greatest(0, $3::real)
+         where worker_id = $1`,
+      values: [options.workerId, options.leaseSeconds, lag],
     });
     if (rowCount !== 1) return lose("another worker has taken this one for dead");
   }
@@ -104,11 +125,12 @@ async function successor(key: bigint): Promise<Peer | undefined> {
 
 /** True when the peer's lock was granted; false when the ring has changed meanwhile, or the connection was lost. */
 async function fellFree(peer: Peer, key: bigint): Promise<boolean> {
-  const client = new pg.Client({ ...options.connection, application_name: "pawl ring watch", keepAlive: true });
+  const client = new pg.Client({ ...options.connection, ...KEEP_ALIVE, application_name: "pawl ring watch" });
   watcher = client;
   client.on("error", () => {});
   try {
     await client.connect();
+    await haveItNotice(client);
     const granted = client
       .query("select pg_advisory_lock($1)", [String(LOCK_BASE + BigInt(peer.lock_key))])
       .then(() => true);

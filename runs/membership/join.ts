@@ -3,16 +3,20 @@ import { hostname } from "node:os";
 import { Worker } from "node:worker_threads";
 import type { ConnectTo } from "../../db/pool.ts";
 import { asError, PawlError } from "../../lib/errors.ts";
-import type { FromHeartbeat, HeartbeatOptions, ToHeartbeat } from "./messages.ts";
+import { LoopLagMeter } from "../../lib/loop-lag.ts";
+import { ALIVE_MS, type FromHeartbeat, type HeartbeatOptions, type ToHeartbeat } from "./messages.ts";
 
 export interface JoinOptions {
   readonly connection: ConnectTo;
   readonly workerId: string;
   readonly leaseSeconds: number;
+  readonly concurrency: number;
   /** A peer is dead; its runs are to be put back. Called again until it succeeds. */
   readonly onDead: (workerId: string) => Promise<void>;
   /** Called once, after it has joined: this worker has no right to its runs any more. */
   readonly onLost: (reason: string) => void;
+  /** The main loop was blocked for so many milliseconds, long enough to be told. */
+  readonly onBlocked: (ms: number) => void;
 }
 
 export interface Membership {
@@ -22,7 +26,7 @@ export interface Membership {
 
 /** Seconds of a blocked main loop that a worker survives. */
 const WATCHDOG_SECONDS = 60;
-const ALIVE_MS = 1_000;
+const BLOCKED_MS = 1_000;
 
 /** The file of the thread has the ending of this one: `.ts` from source, `.js` when compiled. */
 const threadFile = new URL(`./heartbeat-thread${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url);
@@ -35,6 +39,7 @@ export async function joinWorkers(options: JoinOptions): Promise<Membership> {
     host: hostname(),
     pid: process.pid,
     leaseSeconds: options.leaseSeconds,
+    concurrency: options.concurrency,
     watchdogMs: WATCHDOG_SECONDS * 1_000,
   };
   const thread = new Worker(threadFile, { workerData });
@@ -51,7 +56,12 @@ export async function joinWorkers(options: JoinOptions): Promise<Membership> {
     phase = "over";
   }
 
-  const alive = setInterval(() => say({ type: "alive" }), ALIVE_MS);
+  const meter = new LoopLagMeter();
+  const alive = setInterval(() => {
+    const lagMs = meter.read().max;
+    say({ type: "alive", lagMs });
+    if (lagMs > BLOCKED_MS) options.onBlocked(Math.round(lagMs));
+  }, ALIVE_MS);
   thread.on("message", (message: FromHeartbeat) => {
     if (message.type === "joined") {
       phase = "joined";
@@ -65,6 +75,7 @@ export async function joinWorkers(options: JoinOptions): Promise<Membership> {
   thread.on("error", (thrown) => lose(asError(thrown).message));
   thread.on("exit", () => {
     clearInterval(alive);
+    meter.stop();
     exited.resolve();
   });
   await joined.promise;

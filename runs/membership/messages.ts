@@ -7,6 +7,8 @@ export interface HeartbeatOptions {
   readonly host: string;
   readonly pid: number;
   readonly leaseSeconds: number;
+  /** Runs that it executes at once at most; for those who look. */
+  readonly concurrency: number;
   /** Milliseconds of silence of the main loop after which the worker gives itself up. */
   readonly watchdogMs: number;
 }
@@ -19,9 +21,13 @@ export type FromHeartbeat =
   | { readonly type: "lost"; readonly reason: string };
 
 export type ToHeartbeat =
-  | { readonly type: "alive" }
+  /** `lagMs`: longest delay of the main loop since the message before. */
+  | { readonly type: "alive"; readonly lagMs: number }
   | { readonly type: "recovered"; readonly workerId: string }
   | { readonly type: "leave" };
+
+/** Milliseconds between two signs of life of the main loop. */
+export const ALIVE_MS = 1_000;
 
 /** Advisory locks of workers are this plus the worker's `lock_key`. The high half spells "pawl", to stay clear of others. */
 export const LOCK_BASE = 0x7061_776c_0000_0000n;

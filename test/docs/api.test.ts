@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { errorCodes, PawlError } from "../../lib/errors.ts";
 import { assistantRoutes } from "../../server/assistants.ts";
 import { metaRoutes } from "../../server/meta.ts";
+import { createMetrics } from "../../server/metrics.ts";
 import { toProblem } from "../../server/problem.ts";
 import { runRoutes } from "../../server/runs.ts";
 import { threadRoutes } from "../../server/threads.ts";
@@ -15,8 +16,16 @@ const unused = {} as never;
 
 test("the endpoints of the page are those of the server", () => {
   const runs = { runs: unused, log: silent, heartbeatSeconds: 1, closing: AbortSignal.abort() };
-  const routes = [metaRoutes({ checks: unused }), runRoutes(runs), threadRoutes(unused), assistantRoutes(unused)];
+  const metrics = createMetrics({ figures: unused, pools: unused });
+  const routes = [
+    metrics.routes,
+    metaRoutes({ checks: unused }),
+    runRoutes(runs),
+    threadRoutes(unused),
+    assistantRoutes(unused),
+  ];
   const served = testApp({ routes }).routes.filter(({ method }) => method !== "ALL");
+  metrics.close();
   const listed = tableUnder("docs/api.md", "Endpoints").map(([endpoint = ""]) => endpoint);
   expect(listed.toSorted()).toEqual(served.map(({ method, path }) => `${method} ${path}`).toSorted());
 });

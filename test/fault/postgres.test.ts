@@ -1,9 +1,11 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { StateGraph } from "@langchain/langgraph";
 import { expect, test } from "vitest";
 import { createPool } from "../../db/pool.ts";
 import { localPrincipal } from "../../lib/principal.ts";
 import type { RunId } from "../../lib/ids.ts";
 import { silent, type TestDatabase, testDatabase, testServer } from "../support/database.ts";
-import { oneNode, runsHost } from "../support/runs.ts";
+import { Log, oneNode, runsHost } from "../support/runs.ts";
 
 const never = new AbortController().signal;
 
@@ -80,6 +82,51 @@ test("every connection is cut while runs execute: each run ends once, in success
   const { rows } = await db.pool.query("select status from threads");
   expect(rows.map(({ status }) => status)).toEqual(["idle", "idle", "idle", "idle"]);
 });
+
+test(
+  "fifty times connections are cut at random: every run ends in success, each step in its state once",
+  { timeout: 150_000 },
+  async () => {
+    await using db = await testDatabase();
+    const STEPS = 120;
+    let done = 0;
+    const graph = new StateGraph(Log)
+      .addNode("step", async ({ log }) => {
+        await delay(5);
+        done += 1;
+        return { log: [String(log.length)] };
+      })
+      .addEdge("__start__", "step")
+      .addConditionalEdges("step", ({ log }) => (log.length < STEPS ? "step" : "__end__"))
+      .compile();
+    await using host = await runsHost({ graph }, { ...db, [Symbol.asyncDispose]: async () => {} });
+    await host.startWorker();
+    await host.startWorker();
+    const admin = createPool({ ...db.connection, max: 1, name: "admin", log: silent });
+    const config = { recursion_limit: 1_000 };
+    const runs = [];
+    for (let i = 0; i < 4; i++) runs.push(await host.create(await host.thread(), { config }));
+    for (let cut = 0; cut < 50; cut++) {
+      await admin.query(`
+      select pg_terminate_backend(pid)
+        from pg_stat_activity
+       where datname = current_database() and application_name <> 'admin'
+         and random() < case application_name when 'test' then 0.5 else 0.1 end`);
+      const before = done;
+      const isOver = async () =>
+        (await admin.query("select from runs where status in ('pending', 'running')")).rowCount === 0;
+      await expect.poll(async () => done > before || (await isOver()), { interval: 5, timeout: 30_000 }).toBe(true);
+    }
+    runs.push(await host.create(await host.thread(), { config })); // the loops of the workers are alive
+    for (const { run_id } of runs) {
+      const log = Array.from({ length: STEPS }, (_, i) => String(i));
+      expect(await outcome(host.runs, run_id)).toMatchObject({ status: "success", values: { log } });
+    }
+    const { rows } = await admin.query("select distinct status, stalled_attempts from runs");
+    expect(rows).toEqual([{ status: "success", stalled_attempts: 0 }]);
+    await admin.end();
+  },
+);
 
 /** Asks again while the database is away: so does a client. */
 async function outcome(runs: Awaited<ReturnType<typeof runsHost>>["runs"], runId: RunId) {

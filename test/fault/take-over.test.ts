@@ -164,8 +164,8 @@ test("a session of the dead that still holds the lock of one thread does not hol
     await left.promise;
   });
   await entered.promise;
-  expect(await requeueWorker(pool, dead)).toEqual([second.run_id]);
+  expect(await requeueWorker(pool, dead)).toMatchObject([{ run_id: second.run_id }]);
   left.resolve();
   await open;
-  expect(await requeueWorker(pool, dead)).toEqual([first.run_id]);
+  expect(await requeueWorker(pool, dead)).toMatchObject([{ run_id: first.run_id }]);
 });
