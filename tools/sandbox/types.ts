@@ -2,15 +2,27 @@
  * The interface that every sandbox implements, from WASM in a child process to a remote machine. What goes wrong
  * inside a sandbox is a result with a status, not an exception: the model has to read it.
  */
+import type { SandboxBackend } from "./backend.ts";
 import type { Workspace } from "./workspace.ts";
 
-/** What stands between the code and this machine. `wasm` works wherever Node does; the others come with the host. */
-export type Isolation = "wasm" | "landlock" | "bwrap" | "container" | "remote";
+/**
+ * What stands between the code and this machine, weakest first. `wasm` works wherever Node does; the others come with
+ * the host.
+ */
+export const isolations = ["wasm", "landlock", "bwrap", "container", "remote"] as const;
+export type Isolation = (typeof isolations)[number];
+
+/** Whether `given` is at least as strong as `minimum`. */
+export function satisfies(given: Isolation, minimum: Isolation): boolean {
+  return isolations.indexOf(given) >= isolations.indexOf(minimum);
+}
 
 export type Language = "js" | "python" | "shell";
 
 /** Limits of one session. All are ceilings: an executor that cannot keep one refuses to open. */
 export interface Policy {
+  /** A machine that has nothing as strong refuses. */
+  readonly minimum: Isolation;
   readonly wallMs: number;
   readonly cpuMs: number;
   /** Memory of a native guest process. */
@@ -35,6 +47,7 @@ export interface Policy {
 
 /** Deny by default. The figures are those of docs/sandbox.md. */
 export const defaultPolicy: Policy = Object.freeze({
+  minimum: "wasm",
   wallMs: 30_000,
   cpuMs: 10_000,
   memMb: 256,
@@ -53,6 +66,8 @@ export const defaultPolicy: Policy = Object.freeze({
 export interface Capabilities {
   readonly available: boolean;
   readonly languages: readonly Language[];
+  /** What it is made of here, for the log and `GET /info`: versions, never paths. */
+  readonly detail?: string;
   /** Why it is not available, for the log and for the person who installs this. */
   readonly reason?: string;
 }
@@ -60,9 +75,21 @@ export interface Capabilities {
 export interface RunRequest {
   readonly language: Language;
   readonly code: string;
+  /** Empty when absent. */
+  readonly stdin?: string;
+  /** A folder of the workspace, by its guest path. Default `/workspace`. */
+  readonly cwd?: string;
   /** Shortens the policy's `wallMs`; it cannot extend it. */
   readonly timeoutMs?: number;
+  /** SIGKILL within a second, to all that the code has started. */
   readonly signal?: AbortSignal;
+  /** Called while the code runs, as its output comes: plain text, cut at any character. Must not throw. */
+  readonly onOutput?: (chunk: OutputChunk) => void;
+}
+
+export interface OutputChunk {
+  readonly stream: "stdout" | "stderr";
+  readonly text: string;
 }
 
 export type RunStatus = "ok" | "error" | "timeout" | "oom" | "killed" | "output_limit" | "denied";
@@ -78,13 +105,22 @@ export interface RunResult {
   readonly exitCode: number | null;
   readonly truncated: boolean;
   readonly bytesDropped: number;
+  /** Guest path of the whole output, where it was cut and the workspace had room for it. */
+  readonly artifact?: string;
   readonly durationMs: number;
   readonly isolation: Isolation;
 }
 
-export interface Session {
-  readonly id: string;
+/**
+ * One thread's use of a sandbox. Also a backend for deepagents; `createSession` (session.ts) makes one of what an
+ * executor has to bring.
+ */
+export interface Session extends SandboxBackend {
+  readonly isolation: Isolation;
   run(request: RunRequest): Promise<RunResult>;
+  /** The state of the interpreter, where there is one that can be kept. */
+  snapshot?(): Promise<Uint8Array>;
+  /** Ends what still runs. The files stay. */
   close(): Promise<void>;
 }
 
