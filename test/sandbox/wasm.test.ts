@@ -1,12 +1,17 @@
 /** Attacks on the wasm executor: J01 to J27 of docs/sandbox.md, as far as an engine without host objects has them. */
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { defaultPolicy, type RunResult, type RunStatus, type Session } from "../../tools/sandbox/types.ts";
 import { createWasmExecutor } from "../../tools/sandbox/wasm/executor.ts";
 import { guestPids } from "./children.ts";
 
 const executor = createWasmExecutor();
-const nowhere = { threadId: "00000000-0000-4000-8000-000000000000", root: "/nowhere" };
+const nowhere = {
+  threadId: "00000000-0000-4000-8000-000000000000",
+  root: mkdtempSync(join(tmpdir(), "pawl-wasm-")),
+};
 let session: Session;
 
 beforeAll(async () => {
@@ -16,6 +21,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await executor.close();
+  rmSync(nowhere.root, { recursive: true });
   delete process.env["PAWL_TEST_SECRET"];
   expect(guestPids(), "no guest outlives its executor").toEqual([]);
 });
@@ -225,7 +231,7 @@ test("a guest process has no environment, no files, no root, and the limits of i
   await expect.poll(() => read("status")).toMatch(/^Uid:\t(?!0\b)\d+/m);
   expect(read("environ")).toBe("");
   expect(read("limits")).toMatch(/Max file size\s+0 /);
-  expect(read("limits")).toMatch(/Max cpu time\s+12 /);
+  expect(read("limits")).toMatch(/Max cpu time\s+13 /);
   expect(read("limits")).toMatch(/Max data size\s+939524096 /);
 });
 
@@ -237,15 +243,14 @@ test("idle guests that somebody killed are replaced", async () => {
   expect(await run("2")).toMatchObject({ status: "ok", value: 2 });
 });
 
-test("other languages, network and environment are refused, not ignored", async () => {
-  expect(await session.run({ language: "python", code: "1" })).toMatchObject({ status: "denied" });
+test("network and environment are refused, not ignored", async () => {
   const open = (policy: object) => executor.open(nowhere, { ...defaultPolicy, ...policy });
   await expect(open({ network: { allow: ["example.com"] } })).rejects.toMatchObject({ code: "sandbox_denied" });
   await expect(open({ env: { TOKEN: "x" } })).rejects.toMatchObject({ code: "sandbox_denied" });
 });
 
 test("the self-test passes here, and calls in parallel do not mix", async () => {
-  expect(await executor.probe()).toEqual({ available: true, languages: ["js"] });
+  expect(await executor.probe("js")).toEqual({ available: true, languages: ["js"] });
   const results = await Promise.all([1, 2, 3, 4].map((n) => run(`console.log(${n}); ${n}`)));
   expect(results.map(({ value, stdout }) => [value, stdout])).toEqual([1, 2, 3, 4].map((n) => [n, `${n}\n`]));
 });

@@ -126,8 +126,11 @@ export interface Session extends SandboxBackend {
 
 export interface ToolExecutor {
   readonly kind: Isolation;
-  /** Attacks the sandbox from inside. Anything but a clean defence means `available: false`. */
-  probe(): Promise<Capabilities>;
+  /**
+   * Attacks the sandbox from inside, for one language or all. Anything but a clean defence means that the language is
+   * not among those of the answer. Leaves no process behind.
+   */
+  probe(language?: Language): Promise<Capabilities>;
   /** Throws `sandbox_denied` when this executor cannot keep `policy`. */
   open(workspace: Workspace, policy: Policy): Promise<Session>;
   /** Ends every process that this executor started. */
