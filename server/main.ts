@@ -7,6 +7,7 @@ import { modelReadiness } from "../models/readiness.ts";
 import type { Graphs } from "../runs/index.ts";
 import { createApp } from "./app.ts";
 import { assistantRoutes } from "./assistants.ts";
+import { sandboxStates } from "../tools/sandbox/select.ts";
 import { isLoopback } from "./guard.ts";
 import { listen } from "./listen.ts";
 import { metaRoutes } from "./meta.ts";
@@ -60,6 +61,7 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
     maxBodyBytes: config.maxBodyBytes,
     routes: [
       metaRoutes({
+        sandboxes: () => sandboxStates(config.sandboxMin),
         checks: { database: () => checkDatabase(runtime), model: checkModel },
         ...(config.internalRoutes && { truncate: (what) => truncate(runtime.pool, what) }),
       }),

@@ -68,9 +68,7 @@ export interface FileBackend {
   /** Folders with all that is in them. */
   delete(path: string): Promise<WriteResult>;
   uploadFiles(files: [string, Uint8Array][]): Promise<{ path: string; error: FileErrorCode | null }[]>;
-  downloadFiles(
-    paths: string[],
-  ): Promise<{ path: string; content: Uint8Array | null; error: FileErrorCode | null }[]>;
+  downloadFiles(paths: string[]): Promise<{ path: string; content: Uint8Array | null; error: FileErrorCode | null }[]>;
 }
 
 export interface SandboxBackend extends FileBackend {

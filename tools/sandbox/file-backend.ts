@@ -58,6 +58,7 @@ export function createFileBackend(workspace: Workspace, limits: WorkspaceLimits)
         await write(path, Buffer.from(content));
         return { path };
       }),
+    // oxlint-disable-next-line max-params -- deepagents' signature
     edit: (path, oldString, newString, replaceAll = false) =>
       orError<EditResult>(async () => {
         const bytes = await read(path);
@@ -67,6 +68,7 @@ export function createFileBackend(workspace: Workspace, limits: WorkspaceLimits)
         await write(path, Buffer.from(edited.text));
         return { path, occurrences: edited.occurrences };
       }),
+    // oxlint-disable-next-line max-params -- deepagents' signature
     grep: (pattern, path, glob, maxCount) =>
       orError(() => search(workspace, { pattern, path: path ?? guestRoot, glob, maxCount: maxCount ?? maxFound })),
     glob: (pattern, path) => orError(() => find(workspace, pattern, path ?? guestRoot)),
@@ -133,7 +135,8 @@ async function find(workspace: Workspace, pattern: string, path: string): Promis
   const wanted = partsOf(pattern).join("/");
   const files: FileInfo[] = [];
   for await (const entry of entriesBelow(workspace, path)) {
-    if (entry.type === "directory" || !matchesGlob(entry.path.slice(base === "" ? 0 : base.length + 1), wanted)) continue;
+    if (entry.type === "directory" || !matchesGlob(entry.path.slice(base === "" ? 0 : base.length + 1), wanted))
+      continue;
     if (files.length === maxFound) return { files, truncated: true };
     files.push(infoOf(entry));
   }
@@ -142,7 +145,12 @@ async function find(workspace: Workspace, pattern: string, path: string): Promis
 
 async function search(
   workspace: Workspace,
-  { pattern, path, glob, maxCount }: { pattern: string; path: string; glob?: string | null | undefined; maxCount: number },
+  {
+    pattern,
+    path,
+    glob,
+    maxCount,
+  }: { pattern: string; path: string; glob?: string | null | undefined; maxCount: number },
 ): Promise<GrepResult> {
   if (pattern === "") return { error: "The text to look for is empty" };
   const matches: GrepMatch[] = [];

@@ -24,7 +24,7 @@ export function matchesGlob(path: string, pattern: string): boolean {
 /** The usual two pointers: a `*` is retried one character further, and only the last one seen. */
 function matchesPart(text: string, pattern: string): boolean {
   const tokens = tokensOf(pattern);
-  const characters = [...text];
+  const characters = Array.from(text);
   let [i, j, star, resume] = [0, 0, -1, 0];
   while (i < characters.length) {
     const token = tokens[j];
@@ -39,7 +39,7 @@ function matchesPart(text: string, pattern: string): boolean {
 type Token = "*" | ((character: string) => boolean);
 
 function tokensOf(pattern: string): Token[] {
-  const characters = [...pattern];
+  const characters = Array.from(pattern);
   const tokens: Token[] = [];
   for (let i = 0; i < characters.length; i++) {
     const character = characters[i]!;

@@ -14,20 +14,20 @@ export interface SessionParts {
 }
 
 export function createSession(parts: SessionParts): Session {
-  const { isolation, workspace, policy, run, snapshot, close } = parts;
+  const { isolation, workspace, policy } = parts;
   return {
     ...createFileBackend(workspace, policy),
     id: randomUUID(),
     isolation,
-    run,
+    run: (request) => parts.run(request),
     async execute(command, options) {
       const seconds = options?.timeout;
       // 0 lifts the limit in deepagents' own backends; here the policy stands.
       const timeoutMs = seconds ? { timeoutMs: seconds * 1_000 } : {};
-      const { output, exitCode, truncated } = await run({ language: "shell", code: command, ...timeoutMs });
+      const { output, exitCode, truncated } = await parts.run({ language: "shell", code: command, ...timeoutMs });
       return { output, exitCode, truncated };
     },
-    ...(snapshot && { snapshot }),
-    close: close ?? (() => Promise.resolve()),
+    ...(parts.snapshot && { snapshot: () => parts.snapshot!() }),
+    close: () => parts.close?.() ?? Promise.resolve(),
   };
 }

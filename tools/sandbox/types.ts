@@ -2,20 +2,11 @@
  * The interface that every sandbox implements, from WASM in a child process to a remote machine. What goes wrong
  * inside a sandbox is a result with a status, not an exception: the model has to read it.
  */
+import type { Isolation } from "../../lib/isolation.ts";
 import type { SandboxBackend } from "./backend.ts";
 import type { Workspace } from "./workspace.ts";
 
-/**
- * What stands between the code and this machine, weakest first. `wasm` works wherever Node does; the others come with
- * the host.
- */
-export const isolations = ["wasm", "landlock", "bwrap", "container", "remote"] as const;
-export type Isolation = (typeof isolations)[number];
-
-/** Whether `given` is at least as strong as `minimum`. */
-export function satisfies(given: Isolation, minimum: Isolation): boolean {
-  return isolations.indexOf(given) >= isolations.indexOf(minimum);
-}
+export type { Isolation };
 
 export type Language = "js" | "python" | "shell";
 

@@ -2,14 +2,7 @@
 import { z } from "zod";
 import { type Confined, type Exit, spawnConfined } from "../process.ts";
 import type { GuestProgram } from "./programs.ts";
-import {
-  type FrameKind,
-  FrameReader,
-  type GuestAnswer,
-  guestStatuses,
-  unpackFiles,
-  unpackHeader,
-} from "./protocol.ts";
+import { type FrameKind, FrameReader, type GuestAnswer, guestStatuses, unpackFiles, unpackHeader } from "./protocol.ts";
 
 /** What the guest did to its copy of the workspace, with the new contents. */
 export interface Answer extends GuestAnswer {

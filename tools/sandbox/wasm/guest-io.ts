@@ -41,7 +41,7 @@ export function confineAndReceive(): Received {
 
 export function send(kind: FrameKind, payload: Uint8Array): void {
   const frame = packFrame(kind, payload);
-  for (let sent = 0; sent < frame.length; ) sent += writeSync(stdout, frame, sent);
+  for (let sent = 0; sent < frame.length;) sent += writeSync(stdout, frame, sent);
 }
 
 /** Sends the answer with the difference between the trees, and ends the process. */

@@ -5,7 +5,7 @@
  */
 import { readFileSync } from "node:fs";
 import { compileFunction } from "node:vm";
-import { answer, confineAndReceive, type Received, send, type Tree } from "./guest-io.ts";
+import { answer, confineAndReceive, type Received, type Tree } from "./guest-io.ts";
 import { Lines } from "./lines.ts";
 import type { GuestStatus } from "./protocol.ts";
 
@@ -20,7 +20,11 @@ interface Python {
 }
 
 interface PythonFiles {
-  init(input: () => number | null, output: (byte: number | null) => unknown, error: (byte: number | null) => unknown): void;
+  init(
+    input: () => number | null,
+    output: (byte: number | null) => unknown,
+    error: (byte: number | null) => unknown,
+  ): void;
   createDevice(folder: string, name: string, input: () => number | null, output: () => void): void;
   mkdirTree(path: string): void;
   chdir(path: string): void;
@@ -80,7 +84,9 @@ async function start(): Promise<Python> {
     fetch: refuse,
     XMLHttpRequest: refuse,
     // Parameters without a value hide the globals of this name.
-    ...Object.fromEntries(["process", "global", "exports", "Buffer", "__filename", "__dirname"].map((name) => [name, undefined])),
+    ...Object.fromEntries(
+      ["process", "global", "exports", "Buffer", "__filename", "__dirname"].map((name) => [name, undefined]),
+    ),
   };
   const code = `${readFileSync(glueFile, "utf8")}\nreturn createPythonModule;`;
   const create = compileFunction(code, Object.keys(world))(...Object.values(world)) as (
@@ -109,7 +115,12 @@ function prepare({ FS, ENV }: Python): void {
   FS.mkdirTree("/lib");
   FS.mkdirTree(root);
   FS.writeFile("/lib/python313.zip", readFileSync(libraryFile));
-  FS.createDevice("/dev", "pawl", () => receive(FS), () => {});
+  FS.createDevice(
+    "/dev",
+    "pawl",
+    () => receive(FS),
+    () => {},
+  );
   for (const name of Object.keys(ENV)) delete ENV[name];
   Object.assign(ENV, { PYTHONHOME: "/", PYTHONPATH: "/lib/python313.zip", HOME: root, LANG: "C.UTF-8" });
 }

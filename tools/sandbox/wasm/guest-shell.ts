@@ -6,6 +6,7 @@
 import { readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
+import type * as justBash from "just-bash";
 import type { Bash } from "just-bash";
 import { answer, confineAndReceive, type Received, send, type Tree } from "./guest-io.ts";
 
@@ -13,7 +14,7 @@ const root = "/workspace";
 const megabyte = 1_024 * 1_024;
 
 const [memory, libraryFile = ""] = process.argv.slice(2);
-const library = (await import(pathToFileURL(libraryFile).href)) as typeof import("just-bash");
+const library = (await import(pathToFileURL(libraryFile).href)) as typeof justBash;
 await loadCommands();
 await new library.Bash({ cwd: root }).exec("echo warm | grep w | sed s/w/x/");
 
@@ -35,16 +36,19 @@ async function loadCommands(): Promise<void> {
   await Promise.all(files.map((name) => import(pathToFileURL(join(folder, name)).href)));
 }
 
-function shellFor({ request, tree }: Received): Bash {
-  const files = [...tree].filter((entry): entry is [string, Uint8Array] => entry[1] !== "folder");
-  const folders = [root, ...[...tree.keys()].filter((path) => tree.get(path) === "folder").map((path) => join(root, path))];
+function shellFor({ request: { timeoutMs, maxOutput }, tree: given }: Received): Bash {
+  const files = [...given].filter((entry): entry is [string, Uint8Array] => entry[1] !== "folder");
+  const folders = [
+    root,
+    ...[...given.keys()].filter((path) => given.get(path) === "folder").map((path) => join(root, path)),
+  ];
   const shell = new library.Bash({
     files: Object.fromEntries(files.map(([path, content]) => [join(root, path), content])),
     cwd: root,
     // No curl, no python3, no js-exec: they are off unless asked for.
     executionLimits: {
-      maxExecutionTimeMs: request.timeoutMs,
-      maxOutputSize: request.maxOutput * 2,
+      maxExecutionTimeMs: timeoutMs,
+      maxOutputSize: maxOutput * 2,
       maxFileSystemBytes: Number(memory) * megabyte,
       maxLiveBytes: Number(memory) * megabyte,
       maxStringLength: 16 * megabyte,

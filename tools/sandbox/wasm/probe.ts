@@ -2,7 +2,14 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Capabilities, defaultPolicy, type Language, type Policy, type RunResult, type Session } from "../types.ts";
+import {
+  type Capabilities,
+  defaultPolicy,
+  type Language,
+  type Policy,
+  type RunResult,
+  type Session,
+} from "../types.ts";
 import type { Workspace } from "../workspace.ts";
 
 interface Attack {
@@ -47,7 +54,11 @@ const attacks: Readonly<Record<Language, readonly Attack[]>> = {
       code: "cat /etc/passwd /proc/1/environ ../etc/passwd 2>/dev/null; echo end",
       beaten: says("end\n"),
     },
-    { name: "programs", code: "for p in curl node python3 js-exec; do command -v $p; done; echo end", beaten: says("end\n") },
+    {
+      name: "programs",
+      code: "for p in curl node python3 js-exec; do command -v $p; done; echo end",
+      beaten: says("end\n"),
+    },
     { name: "endless loop", code: "while true; do :; done", timeoutMs: 500, beaten: ({ status }) => status !== "ok" },
   ],
   python: [
