@@ -8,6 +8,7 @@ import type { Graphs } from "../runs/index.ts";
 import { createApp } from "./app.ts";
 import { assistantRoutes } from "./assistants.ts";
 import { sandboxStates } from "../tools/sandbox/select.ts";
+import { fileRoutes } from "./files.ts";
 import { isLoopback } from "./guard.ts";
 import { listen } from "./listen.ts";
 import { metaRoutes } from "./meta.ts";
@@ -67,6 +68,10 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
       }),
       runRoutes({ runs: runtime.runs, log, heartbeatSeconds: config.heartbeatSeconds, closing: closing.signal }),
       threadRoutes(runtime.threads),
+      fileRoutes({
+        dataDir: config.dataDir,
+        requireThread: (principal, threadId) => runtime.threads.get(principal, threadId),
+      }),
       assistantRoutes(runtime.assistants),
     ],
   });

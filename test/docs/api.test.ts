@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import { errorCodes, PawlError } from "../../lib/errors.ts";
 import { assistantRoutes } from "../../server/assistants.ts";
+import { fileRoutes } from "../../server/files.ts";
 import { metaRoutes } from "../../server/meta.ts";
 import { toProblem } from "../../server/problem.ts";
 import { runRoutes } from "../../server/runs.ts";
@@ -15,7 +16,14 @@ const unused = {} as never;
 
 test("the endpoints of the page are those of the server", () => {
   const runs = { runs: unused, log: silent, heartbeatSeconds: 1, closing: AbortSignal.abort() };
-  const routes = [metaRoutes({ checks: unused }), runRoutes(runs), threadRoutes(unused), assistantRoutes(unused)];
+  const files = fileRoutes({ dataDir: "", requireThread: unused });
+  const routes = [
+    metaRoutes({ checks: unused }),
+    runRoutes(runs),
+    threadRoutes(unused),
+    files,
+    assistantRoutes(unused),
+  ];
   const served = testApp({ routes }).routes.filter(({ method }) => method !== "ALL");
   const listed = tableUnder("docs/api.md", "Endpoints").map(([endpoint = ""]) => endpoint);
   expect(listed.toSorted()).toEqual(served.map(({ method, path }) => `${method} ${path}`).toSorted());

@@ -16,6 +16,7 @@ import {
 } from "./files.ts";
 import { matchesGlob } from "./glob.ts";
 import { FileError, guestRoot, partsOf } from "./paths.ts";
+import { inTurn } from "./turns.ts";
 import type { Workspace } from "./workspace.ts";
 
 /** Lines of one `read`, as deepagents has it. */
@@ -31,6 +32,7 @@ export function createFileBackend(workspace: Workspace, limits: WorkspaceLimits)
   const read = (path: string): Promise<Buffer> => readWorkspaceFile(workspace, path, maxBytes);
   const write = (path: string, content: Uint8Array): Promise<void> =>
     writeWorkspaceFile(workspace, { path, content }, limits);
+  const change = <T>(work: () => Promise<T>): Promise<T> => inTurn(workspace.root, work);
   return {
     ls: (path) =>
       orError(async () => {
@@ -55,36 +57,42 @@ export function createFileBackend(workspace: Workspace, limits: WorkspaceLimits)
       }),
     write: (path, content) =>
       orError(async () => {
-        await write(path, Buffer.from(content));
+        await change(() => write(path, Buffer.from(content)));
         return { path };
       }),
     // oxlint-disable-next-line max-params -- deepagents' signature
     edit: (path, oldString, newString, replaceAll = false) =>
-      orError<EditResult>(async () => {
-        const bytes = await read(path);
-        if (!isText(bytes)) return { error: `permission_denied: ${path} is not a text file` };
-        const edited = replaced(bytes.toString(), { oldString, newString, replaceAll });
-        if ("error" in edited) return { error: `${edited.error} in ${path}` };
-        await write(path, Buffer.from(edited.text));
-        return { path, occurrences: edited.occurrences };
-      }),
+      orError<EditResult>(() =>
+        change(async () => {
+          const bytes = await read(path);
+          if (!isText(bytes)) return { error: `permission_denied: ${path} is not a text file` };
+          const edited = replaced(bytes.toString(), { oldString, newString, replaceAll });
+          if ("error" in edited) return { error: `${edited.error} in ${path}` };
+          await write(path, Buffer.from(edited.text));
+          return { path, occurrences: edited.occurrences };
+        }),
+      ),
     // oxlint-disable-next-line max-params -- deepagents' signature
     grep: (pattern, path, glob, maxCount) =>
       orError(() => search(workspace, { pattern, path: path ?? guestRoot, glob, maxCount: maxCount ?? maxFound })),
     glob: (pattern, path) => orError(() => find(workspace, pattern, path ?? guestRoot)),
     delete: (path) =>
       orError(async () => {
-        await deleteWorkspaceFile(workspace, path);
+        await change(() => deleteWorkspaceFile(workspace, path));
         return { path };
       }),
     uploadFiles: (files) =>
-      inTurn(files, async ([path, content]) => ({ path, error: await codeOf(() => write(path, content)) })),
+      Promise.all(
+        files.map(async ([path, content]) => ({ path, error: await codeOf(() => change(() => write(path, content))) })),
+      ),
     downloadFiles: (paths) =>
-      inTurn(paths, async (path) => {
-        let content: Uint8Array | null = null;
-        const error = await codeOf(async () => void (content = await read(path)));
-        return { path, content, error };
-      }),
+      Promise.all(
+        paths.map(async (path) => {
+          let content: Uint8Array | null = null;
+          const error = await codeOf(async () => void (content = await read(path)));
+          return { path, content, error };
+        }),
+      ),
   };
 }
 
@@ -205,11 +213,4 @@ async function codeOf(work: () => Promise<void>): Promise<FileError["code"] | nu
     if (error instanceof FileError) return error.code;
     throw error;
   }
-}
-
-/** One after the other: each write looks at what the workspace holds. */
-async function inTurn<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
-  const results: R[] = [];
-  for (const item of items) results.push(await work(item));
-  return results;
 }

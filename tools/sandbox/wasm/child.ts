@@ -32,6 +32,7 @@ export class GuestChild {
   readonly #process: Confined;
   #call: GuestCall | undefined;
   #answer: Answer | undefined;
+  #hasBegun = false;
   #isGone = false;
   #end: "timeout" | "killed" | "output_limit" | undefined;
 
@@ -51,7 +52,10 @@ export class GuestChild {
     await this.#boundedBy(timeoutMs, signal, this.#ready.promise);
   }
 
-  /** Resolves with the answer, or when the process is gone. An answered process is of no more use: kill it. */
+  /**
+   * Resolves with the answer, or when the process is gone. Rejects when it went before it had the request: no code ran,
+   * and another guest may try. An answered process is of no more use: kill it.
+   */
   async evaluate(call: GuestCall): Promise<GuestEnd> {
     this.#call = call;
     this.#process.stdin.end(call.bundle);
@@ -66,6 +70,7 @@ export class GuestChild {
   }
 
   async kill(): Promise<void> {
+    this.#process.hold(true); // whoever waits for the end must not see the event loop run dry first
     this.#process.kill();
     await this.#process.ended;
   }
@@ -107,7 +112,8 @@ export class GuestChild {
   #receive(kind: FrameKind, payload: Buffer): void {
     if (kind === "ready") return this.#ready.resolve();
     if (!this.#call) throw new Error("The guest spoke before it was asked");
-    if (kind === "answer") {
+    if (kind === "begun") this.#hasBegun = true;
+    else if (kind === "answer") {
       if (payload.length > this.#call.maxAnswer) return this.#stop("output_limit");
       this.#answer = parseAnswer(payload);
       this.#answered.resolve();
@@ -119,6 +125,7 @@ export class GuestChild {
       return this.#end ? { ...this.#answer, status: this.#end } : this.#answer;
     }
     if (this.#end) return { status: this.#end };
+    if (!this.#hasBegun) throw new Error("The guest process ended while it waited");
     // V8 aborts when the kernel refuses it memory; anything else that ends it early is a limit or a hand.
     const aborted = exit?.signal === "SIGABRT" || exit?.signal === "SIGTRAP" || exit?.signal === "SIGSEGV";
     return { status: aborted ? "oom" : "killed" };

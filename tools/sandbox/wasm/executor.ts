@@ -110,7 +110,7 @@ class Run {
       try {
         return await pool.withGuest(async (guest) => {
           await guest.start(startMs, signal);
-          return guest.evaluate(call);
+          return await guest.evaluate(call);
         });
       } catch {
         if (signal?.aborted) return { status: "killed" };

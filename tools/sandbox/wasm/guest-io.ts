@@ -31,6 +31,7 @@ export function confineAndReceive(): Received {
   const bundle = readFileSync(stdin);
   // End of input without a request: the pool closed, or the server is gone.
   if (bundle.length === 0) process.exit(0);
+  send("begun", new Uint8Array());
   const { header, rest } = unpackHeader(bundle);
   const request = header as GuestRequest;
   const contents = unpackFiles(request.files, rest);
@@ -41,7 +42,20 @@ export function confineAndReceive(): Received {
 
 export function send(kind: FrameKind, payload: Uint8Array): void {
   const frame = packFrame(kind, payload);
-  for (let sent = 0; sent < frame.length;) sent += writeSync(stdout, frame, sent);
+  for (let sent = 0; sent < frame.length; sent += writeSome(frame, sent));
+}
+
+const pause = new Int32Array(new SharedArrayBuffer(4));
+
+/** A library may have made the pipe one that does not wait: then a full one says so, and this waits instead. */
+function writeSome(frame: Buffer, from: number): number {
+  try {
+    return writeSync(stdout, frame, from);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error;
+    Atomics.wait(pause, 0, 0, 1);
+    return 0;
+  }
 }
 
 /** Sends the answer with the difference between the trees, and ends the process. */

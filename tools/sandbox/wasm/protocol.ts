@@ -43,8 +43,9 @@ export interface GuestAnswer {
 
 export const noChanges = { folders: [], files: [], deleted: [], skipped: 0 } as const;
 
-export type FrameKind = "ready" | "stdout" | "stderr" | "answer";
-const kinds: readonly FrameKind[] = ["ready", "stdout", "stderr", "answer"];
+/** `ready`: waits for a request. `begun`: has read it. */
+export type FrameKind = "ready" | "begun" | "stdout" | "stderr" | "answer";
+const kinds: readonly FrameKind[] = ["ready", "begun", "stdout", "stderr", "answer"];
 
 const frameHead = 5;
 

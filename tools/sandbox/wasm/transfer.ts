@@ -13,6 +13,7 @@ import {
   writeWorkspaceFile,
 } from "../files.ts";
 import { FileError, partsOf } from "../paths.ts";
+import { inTurn } from "../turns.ts";
 import type { Policy } from "../types.ts";
 import type { Workspace } from "../workspace.ts";
 import type { Answer } from "./child.ts";
@@ -55,6 +56,10 @@ function missing(error: unknown): undefined {
 /** Keeps what the guest changed. Returns, in words, what was not kept; then nothing was changed. */
 export async function copyOut(workspace: Workspace, answer: Answer, policy: Policy): Promise<string | undefined> {
   if (answer.files.length + answer.folders.length + answer.deleted.length === 0) return undefined;
+  return inTurn(workspace.root, () => apply(workspace, answer, policy));
+}
+
+async function apply(workspace: Workspace, answer: Answer, policy: Policy): Promise<string | undefined> {
   try {
     const problem = await obstacle(workspace, answer, policy);
     if (problem) return problem;
