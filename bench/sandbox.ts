@@ -31,8 +31,10 @@ const rate = await ratePerSecond(session, 2);
 await executor.close();
 rmSync(root, { recursive: true });
 
-console.log(table(["language", "cold ms", "warm p50", "warm p95", "sh p50", "node p50", "idle guest MB"], rows));
-console.log(`\nJavaScript, 2 callers without a rest: ${fixed(rate)} calls/s (each call starts a process of its own)`);
+const head = ["language", "cold ms", "warm p50", "warm p95", "sh p50", "node p50", "idle guest MB"];
+process.stdout.write(
+  `${table(head, rows)}\n\nJavaScript, 2 callers without a rest: ${fixed(rate)} calls/s (each starts a process)\n`,
+);
 
 async function measure(on: Session, language: Language): Promise<string[]> {
   const run = (): Promise<number> => timed(() => on.run({ language, code: nothing[language] }).then(requireOk));
