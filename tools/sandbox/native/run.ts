@@ -1,0 +1,165 @@
+/**
+ * One run of a native guest: what it prints, what it uses, and what ends it. How it is boxed is the executor's; here are
+ * the limits that the kernel does not keep by itself.
+ */
+import { excessOf, type Usage, usageOf } from "../files.ts";
+import { FileError } from "../paths.ts";
+import { Recorder, runResult } from "../recorder.ts";
+import type { Isolation, OutputChunk, Policy, RunRequest, RunResult, RunStatus } from "../types.ts";
+import type { Workspace } from "../workspace.ts";
+import { usageOfDescendants } from "./processes.ts";
+
+export interface GuestExit {
+  readonly code: number | null;
+  readonly signal: string | null;
+  /** It could not be started. */
+  readonly error?: string | undefined;
+}
+
+/** A guest that runs. */
+export interface Guest {
+  /** All that it started are descendants of this process, which is not the guest's own. */
+  readonly ancestor: number;
+  /** When neither it nor anything that it started is left, and all output was handed over. */
+  readonly ended: Promise<GuestExit>;
+  /** SIGKILL to all of it. */
+  kill(): void;
+}
+
+export interface RunContext {
+  readonly isolation: Isolation;
+  readonly workspace: Workspace;
+  readonly policy: Policy;
+  /** Files that are not in the workspace, but count. */
+  readonly temporary?: Workspace;
+  start(onOutput: (stream: OutputChunk["stream"], chunk: Buffer) => void): Promise<Guest>;
+}
+
+interface Verdict {
+  readonly status: RunStatus;
+  readonly note?: string;
+}
+
+/** How often memory, processes and CPU time are looked at. */
+const watchMs = 100;
+/** How often the files are counted; less often when counting takes long. */
+const filesMs = 250;
+/** Counting takes at most one part in so many of the time. */
+const filesShare = 10;
+
+export async function runGuest(request: RunRequest, context: RunContext): Promise<RunResult> {
+  const { policy } = context;
+  const recorder = new Recorder(policy, request.onOutput);
+  const started = performance.now();
+  const finish = (verdict: Verdict, exitCode: number | null = null): Promise<RunResult> =>
+    runResult(recorder, { ...verdict, exitCode, durationMs: performance.now() - started }, context);
+  if (request.signal?.aborted) return finish({ status: "killed" });
+  const before = await filesOf(context);
+
+  let verdict: Verdict | undefined;
+  let guest: Guest | undefined;
+  const stop = (because: Verdict): void => {
+    verdict ??= because;
+    guest?.kill();
+  };
+  const check = (): Promise<Verdict | undefined> => fileVerdict(context, before);
+  using _ = boundaries(request, policy, { stop, check, ancestor: () => guest?.ancestor });
+  try {
+    guest = await context.start((stream, chunk) => {
+      recorder.write(stream, chunk);
+      if (recorder.isOverLimit) stop({ status: "output_limit" });
+    });
+  } catch (error) {
+    return finish(verdict ?? { status: "denied", note: error instanceof Error ? error.message : "It did not start" });
+  }
+  if (verdict) guest.kill(); // while it started
+  const exit = await guest.ended;
+  verdict ??= verdictOf(exit, recorder.text("stderr")) ?? (await check());
+  return finish(verdict ?? { status: exit.code === 0 ? "ok" : "error" }, exit.code);
+}
+
+/** What the way it ended tells by itself. */
+function verdictOf({ signal, error }: GuestExit, stderr: string): Verdict | undefined {
+  if (error !== undefined) return { status: "denied", note: "The sandbox could not start it" };
+  if (signal === "SIGXCPU") return { status: "timeout" };
+  if (signal === "SIGXFSZ") return { status: "output_limit", note: "A file became too large" };
+  if (signal !== null) return { status: "killed", note: `It ended by ${signal}` };
+  return ranOutOfMemory.test(stderr) ? { status: "oom" } : undefined;
+}
+
+/** The last words of Python and Node when the kernel refuses them memory. */
+const ranOutOfMemory = /(?:^|\n)(?:MemoryError\s*$|.*JavaScript heap out of memory)/;
+
+/** Too much is a verdict only if it became more: a guest must be able to delete what another one left. */
+async function fileVerdict(context: RunContext, before: Usage): Promise<Verdict | undefined> {
+  const now = await filesOf(context);
+  const note = excessOf(now, context.policy);
+  const isMore = now.bytes > before.bytes || now.files > before.files;
+  return note !== undefined && isMore ? { status: "output_limit", note } : undefined;
+}
+
+/** A folder with too many entries to be looked at is more than any policy allows. */
+async function filesOf({ workspace, temporary }: RunContext): Promise<Usage> {
+  try {
+    const usages = await Promise.all([workspace, ...(temporary ? [temporary] : [])].map((folder) => usageOf(folder)));
+    const sum = (of: keyof Usage): number => usages.reduce((total, usage) => total + usage[of], 0);
+    return { bytes: sum("bytes"), files: sum("files") };
+  } catch (error) {
+    if (error instanceof FileError) return { bytes: 0, files: Number.POSITIVE_INFINITY };
+    throw error;
+  }
+}
+
+interface Control {
+  stop(because: Verdict): void;
+  /** Whether the files are too many. */
+  check(): Promise<Verdict | undefined>;
+  ancestor(): number | undefined;
+}
+
+/** Everything that may end a run, until disposed of. */
+function boundaries(request: RunRequest, policy: Policy, control: Control): Disposable {
+  const { signal } = request;
+  const { stop, ancestor } = control;
+  const onAbort = (): void => stop({ status: "killed" });
+  signal?.addEventListener("abort", onAbort, { once: true });
+  const wallMs = Math.min(request.timeoutMs ?? policy.wallMs, policy.wallMs);
+  const wall = setTimeout(() => stop({ status: "timeout" }), wallMs);
+  let cpuBefore: number | undefined;
+  const watch = setInterval(() => {
+    const pid = ancestor();
+    if (pid === undefined) return;
+    const { processes, memoryMb, cpuMs } = usageOfDescendants(pid);
+    cpuBefore ??= cpuMs;
+    if (memoryMb > policy.memMb) stop({ status: "oom" });
+    if (processes > policy.procs) stop({ status: "killed", note: `It started more than ${policy.procs} processes` });
+    if (cpuMs - cpuBefore > policy.cpuMs) stop({ status: "timeout", note: "It used more CPU time than it may" });
+  }, watchMs);
+  const counting = countRepeatedly(control);
+  return {
+    [Symbol.dispose]() {
+      signal?.removeEventListener("abort", onAbort);
+      clearTimeout(wall);
+      clearInterval(watch);
+      counting.end();
+    },
+  };
+}
+
+function countRepeatedly({ check, stop }: Control): { end(): void } {
+  let [ended, timer] = [false, setTimeout(() => void count(), filesMs)];
+  const count = async (): Promise<void> => {
+    const started = performance.now();
+    // What cannot be counted is counted again after the run, where an error is one.
+    const verdict = await check().catch(() => undefined);
+    if (ended) return;
+    if (verdict) stop(verdict);
+    else timer = setTimeout(() => void count(), Math.max(filesMs, filesShare * (performance.now() - started)));
+  };
+  return {
+    end: () => {
+      ended = true;
+      clearTimeout(timer);
+    },
+  };
+}
