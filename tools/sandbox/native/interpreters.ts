@@ -33,11 +33,11 @@ export function systemPaths(): string[] {
     "/etc/ld.so.conf",
     "/etc/localtime",
     "/etc/ssl/certs",
-  ].filter(exists);
+  ].filter((path) => exists(path));
 }
 
 export const devices = (): string[] =>
-  ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"].filter(exists);
+  ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"].filter((path) => exists(path));
 
 function firstOf(...paths: string[]): string | undefined {
   return paths.find((path) => exists(path, constants.X_OK));
