@@ -31,7 +31,10 @@ export function createLandlockExecutor(): ToolExecutor {
   };
   return {
     kind: "landlock",
-    probe: () => probeNative({ open, languages: interpreters ? languagesOf(interpreters) : [] }),
+    probe: (language) => {
+      const languages = interpreters ? languagesOf(interpreters) : [];
+      return probeNative(open, language ? languages.filter((one) => one === language) : languages);
+    },
     open,
     close: () => pool.close(),
   };

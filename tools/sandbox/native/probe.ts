@@ -6,10 +6,7 @@ import { join } from "node:path";
 import { type Capabilities, defaultPolicy, type Language, type Policy, type RunResult, type Session } from "../types.ts";
 import type { Workspace } from "../workspace.ts";
 
-export interface ProbeTarget {
-  open(workspace: Workspace, policy: Policy): Promise<Session>;
-  readonly languages: readonly Language[];
-}
+type Open = (workspace: Workspace, policy: Policy) => Promise<Session>;
 
 const probeThread = "00000000-0000-4000-8000-000000000000";
 /** Few, so that the attack on their number is short. */
@@ -43,8 +40,8 @@ const greetings: Readonly<Record<Language, (bait: Bait) => string>> = {
 };
 
 /** `languages` are those that the machine may have; those that do not start are left out. */
-export async function probeNative({ open, languages }: ProbeTarget): Promise<Capabilities> {
-  if (languages.length === 0) return { available: false, languages: [], reason: "This machine has no sh" };
+export async function probeNative(open: Open, languages: readonly Language[]): Promise<Capabilities> {
+  if (languages.length === 0) return { available: false, languages: [], reason: "This machine has no program for it" };
   await using bait = await layBait();
   try {
     const session = await open({ threadId: probeThread, root: bait.workspace }, policy);
@@ -69,7 +66,8 @@ async function attackAll(session: Session, languages: readonly Language[], bait:
     if (isBeaten(result)) working.push(language);
     else if (result.status === "ok") return { available: false, languages: [], reason: lost("a connection", result) };
   }
-  return { available: working.includes("shell"), languages: working };
+  if (working.length === 0) return { available: false, languages: [], reason: "The program for it does not start there" };
+  return { available: true, languages: working };
 }
 
 /** Or it was stopped, as one that starts too many processes may be. */
