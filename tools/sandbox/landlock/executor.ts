@@ -6,17 +6,16 @@
 import { join } from "node:path";
 import { PawlError } from "../../../lib/errors.ts";
 import { accountOf, giveTo } from "../native/account.ts";
-import { commandFor, environmentOf, maxCodeBytes } from "../native/command.ts";
+import { commandFor, environmentOf } from "../native/command.ts";
 import { findInterpreters, type Interpreters, languagesOf } from "../native/interpreters.ts";
 import { probeNative } from "../native/probe.ts";
+import { refused } from "../native/refusal.ts";
 import { runGuest } from "../native/run.ts";
-import { FileError, guestRoot, partsOf } from "../paths.ts";
-import { Recorder, runResult } from "../recorder.ts";
+import { guestRoot, partsOf } from "../paths.ts";
 import { createSession } from "../session.ts";
 import type { Policy, RunRequest, RunResult, Session, ToolExecutor } from "../types.ts";
 import type { Workspace } from "../workspace.ts";
 import { toHost } from "./guest-paths.ts";
-import { LauncherError } from "./launcher-process.ts";
 import { planFor } from "./plan.ts";
 import { LauncherPool, type Seat, type SeatPlan } from "./pool.ts";
 
@@ -76,24 +75,11 @@ async function run(request: RunRequest, parts: RunParts): Promise<RunResult> {
       });
     });
   } catch (error) {
-    return denied(request, parts, error);
+    return refused(error, { ...parts, isolation: "landlock" });
   }
 }
 
-function commandIn({ folders }: Seat, request: RunRequest, { workspace, policy, interpreters }: RunParts) {
-  const code = toHost(request.code, folders);
-  if (Buffer.byteLength(code) > maxCodeBytes) throw new Refusal(`Code can have at most ${maxCodeBytes} bytes`);
-  if (!languagesOf(interpreters).includes(request.language))
-    throw new Refusal(`This sandbox cannot run ${request.language}`);
-  const cwd = join(workspace.root, ...partsOf(request.cwd ?? guestRoot));
-  return { ...commandFor(request.language, code, { policy, interpreters }), cwd };
-}
-
-/** Nothing ran, and the reason is fit for a model to read. */
-class Refusal extends Error {}
-
-function denied(request: RunRequest, parts: RunParts, error: unknown): Promise<RunResult> {
-  if (!(error instanceof Refusal || error instanceof FileError || error instanceof LauncherError)) throw error;
-  const end = { status: "denied", exitCode: null, durationMs: 0, note: error.message } as const;
-  return runResult(new Recorder(parts.policy, request.onOutput), end, { ...parts, isolation: "landlock" });
+function commandIn({ folders }: Seat, request: RunRequest, { policy, interpreters }: RunParts) {
+  const command = commandFor(request.language, toHost(request.code, folders), { policy, interpreters });
+  return { ...command, cwd: join(folders.workspace, ...partsOf(request.cwd ?? guestRoot)) };
 }

@@ -4,6 +4,7 @@ import { randomBytes } from "node:crypto";
 import { extname } from "node:path";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
+import { Refusal } from "../native/refusal.ts";
 import type { Guest, GuestExit } from "../native/run.ts";
 import { killTree } from "../native/processes.ts";
 import type { OutputChunk } from "../types.ts";
@@ -22,9 +23,6 @@ export interface GuestOutput {
 }
 
 type LauncherChild = ChildProcess & { readonly stdout: Readable; readonly stderr: Readable };
-
-/** This machine cannot confine a launcher, or the executor is closed. Fit for a model to read. */
-export class LauncherError extends Error {}
 
 export class Launcher {
   readonly #child: LauncherChild;
@@ -53,7 +51,7 @@ export class Launcher {
   /** Rejects with the reason when the machine cannot. */
   async confine(confinement: Confinement): Promise<void> {
     const answer = await this.#ask({ do: "confine", confinement });
-    if (answer?.is !== "confined") throw new LauncherError(answer?.is === "unconfined" ? answer.reason : notStarted);
+    if (answer?.is !== "confined") throw new Refusal(answer?.is === "unconfined" ? answer.reason : notStarted);
   }
 
   run(command: Omit<GuestCommand, "mark">, output: GuestOutput): Guest {

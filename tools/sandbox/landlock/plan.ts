@@ -39,7 +39,7 @@ export function planFor(workspace: Workspace, policy: Policy, interpreters: Inte
         privateFolder,
         temporary: { threadId: workspace.threadId, root: folders.temporary },
         confinement: {
-          readable: [...systemPaths(), interpreters.js],
+          readable: [...systemPaths(), ...(interpreters.js ? [interpreters.js] : [])],
           writable: [isReachable ? root : folders.workspace, folders.temporary],
           devices: devices(),
           openFiles,

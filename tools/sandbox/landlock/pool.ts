@@ -3,10 +3,11 @@
  * workspace for a while. None ever serves two workspaces, and none two guests at once.
  */
 import { rm } from "node:fs/promises";
+import { Refusal } from "../native/refusal.ts";
 import type { Workspace } from "../workspace.ts";
 import type { Confinement } from "./protocol.ts";
 import type { GuestFolders } from "./guest-paths.ts";
-import { Launcher, LauncherError } from "./launcher-process.ts";
+import { Launcher } from "./launcher-process.ts";
 
 const idleMs = 30_000;
 
@@ -84,7 +85,7 @@ export class LauncherPool {
   }
 
   async #confine(plan: SeatPlan): Promise<Seat> {
-    if (this.#closed) throw new LauncherError("The sandbox is closed");
+    if (this.#closed) throw new Refusal("The sandbox is closed");
     const { confinement, ...folders } = await plan.prepare();
     const launcher = this.#takeSpare();
     const seat = { launcher, ...folders };

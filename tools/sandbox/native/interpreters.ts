@@ -6,7 +6,7 @@ export interface Interpreters {
   readonly shell: string;
   readonly python?: string;
   /** The Node of this installation, wherever it is. */
-  readonly js: string;
+  readonly js?: string;
 }
 
 /** Undefined without a shell, which all of them need. */
@@ -38,6 +38,11 @@ export function systemPaths(): string[] {
 
 export const devices = (): string[] =>
   ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"].filter((path) => exists(path));
+
+/** A program of the system; never one that somebody put on the PATH. */
+export function findProgram(name: string): string | undefined {
+  return firstOf(...["/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin", "/sbin"].map((folder) => `${folder}/${name}`));
+}
 
 function firstOf(...paths: string[]): string | undefined {
   return paths.find((path) => exists(path, constants.X_OK));

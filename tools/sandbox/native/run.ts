@@ -79,13 +79,16 @@ export async function runGuest(request: RunRequest, context: RunContext): Promis
 }
 
 /** What the way it ended tells by itself. */
-function verdictOf({ signal, error }: GuestExit, stderr: string): Verdict | undefined {
+function verdictOf({ code, signal, error }: GuestExit, stderr: string): Verdict | undefined {
   if (error !== undefined) return { status: "denied", note: "The sandbox could not start it" };
-  if (signal === "SIGXCPU") return { status: "timeout" };
-  if (signal === "SIGXFSZ") return { status: "output_limit", note: "A file became too large" };
+  if (signal === "SIGXCPU" || code === shellCode.cpu) return { status: "timeout" };
+  if (signal === "SIGXFSZ" || code === shellCode.fileSize) return { status: "output_limit", note: "A file became too large" };
   if (signal !== null) return { status: "killed", note: `It ended by ${signal}` };
   return ranOutOfMemory.test(stderr) ? { status: "oom" } : undefined;
 }
+
+/** How a shell, and bwrap, report what SIGXCPU and SIGXFSZ ended. */
+const shellCode = { cpu: 128 + 24, fileSize: 128 + 25 };
 
 /** The last words of Python and Node when the kernel refuses them memory. */
 const ranOutOfMemory = /(?:^|\n)(?:MemoryError\s*$|.*JavaScript heap out of memory)/;
