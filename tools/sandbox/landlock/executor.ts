@@ -67,7 +67,7 @@ async function run(request: RunRequest, parts: RunParts): Promise<RunResult> {
         isolation: "landlock",
         workspace,
         policy,
-        temporary: seat.temporary,
+        temporary: seat.folders.temporary,
         start: (write) =>
           Promise.resolve(
             seat.launcher.run({ command, args, cwd, env, stdin: request.stdin ?? "" }, { names, write }),

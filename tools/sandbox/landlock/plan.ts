@@ -37,7 +37,6 @@ export function planFor(workspace: Workspace, policy: Policy, interpreters: Inte
       return {
         folders,
         privateFolder,
-        temporary: { threadId: workspace.threadId, root: folders.temporary },
         confinement: {
           readable: [...systemPaths(), ...(interpreters.js ? [interpreters.js] : [])],
           writable: [isReachable ? root : folders.workspace, folders.temporary],

@@ -4,7 +4,6 @@
  */
 import { rm } from "node:fs/promises";
 import { Refusal } from "../native/refusal.ts";
-import type { Workspace } from "../workspace.ts";
 import type { Confinement } from "./protocol.ts";
 import type { GuestFolders } from "./guest-paths.ts";
 import { Launcher } from "./launcher-process.ts";
@@ -17,7 +16,6 @@ export interface Seat {
   readonly folders: GuestFolders;
   /** To be removed with the launcher; holds what `folders` names. */
   readonly privateFolder: string;
-  readonly temporary: Workspace;
 }
 
 export interface SeatPlan {
@@ -53,14 +51,6 @@ export class LauncherPool {
     const spare = this.#spare;
     this.#spare = undefined;
     await Promise.all([spare?.close(), ...[...this.#live].map((seat) => this.#end(seat))]);
-  }
-
-  /** Ends what waits for `key`. */
-  async drop(key: string): Promise<void> {
-    const kept = this.#idle.get(key) ?? [];
-    this.#idle.delete(key);
-    for (const { timer } of kept) clearTimeout(timer);
-    await Promise.all(kept.map(({ seat }) => this.#end(seat)));
   }
 
   #takeIdle(key: string): Seat | undefined {

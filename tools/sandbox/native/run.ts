@@ -2,11 +2,11 @@
  * One run of a native guest: what it prints, what it uses, and what ends it. How it is boxed is the executor's; here are
  * the limits that the kernel does not keep by itself.
  */
-import { excessOf, type Usage, usageOf } from "../files.ts";
-import { FileError } from "../paths.ts";
+import { excessOf, type Usage } from "../files.ts";
 import { Recorder, runResult } from "../recorder.ts";
 import type { Isolation, OutputChunk, Policy, RunRequest, RunResult, RunStatus } from "../types.ts";
 import type { Workspace } from "../workspace.ts";
+import { countFiles } from "./files.ts";
 import { usageOfDescendants } from "./processes.ts";
 
 export interface GuestExit {
@@ -30,8 +30,8 @@ export interface RunContext {
   readonly isolation: Isolation;
   readonly workspace: Workspace;
   readonly policy: Policy;
-  /** Files that are not in the workspace, but count. */
-  readonly temporary?: Workspace;
+  /** A folder that is not in the workspace, but counts. */
+  readonly temporary?: string;
   start(onOutput: (stream: OutputChunk["stream"], chunk: Buffer) => void): Promise<Guest>;
 }
 
@@ -45,7 +45,7 @@ const watchMs = 100;
 /** How often the files are counted; less often when counting takes long. */
 const filesMs = 250;
 /** Counting takes at most one part in so many of the time. */
-const filesShare = 10;
+const filesShare = 4;
 
 export async function runGuest(request: RunRequest, context: RunContext): Promise<RunResult> {
   const { policy } = context;
@@ -101,16 +101,8 @@ async function fileVerdict(context: RunContext, before: Usage): Promise<Verdict 
   return note !== undefined && isMore ? { status: "output_limit", note } : undefined;
 }
 
-/** A folder with too many entries to be looked at is more than any policy allows. */
-async function filesOf({ workspace, temporary }: RunContext): Promise<Usage> {
-  try {
-    const usages = await Promise.all([workspace, ...(temporary ? [temporary] : [])].map((folder) => usageOf(folder)));
-    const sum = (of: keyof Usage): number => usages.reduce((total, usage) => total + usage[of], 0);
-    return { bytes: sum("bytes"), files: sum("files") };
-  } catch (error) {
-    if (error instanceof FileError) return { bytes: 0, files: Number.POSITIVE_INFINITY };
-    throw error;
-  }
+function filesOf({ workspace, temporary, policy }: RunContext): Promise<Usage> {
+  return countFiles([workspace.root, ...(temporary ? [temporary] : [])], policy);
 }
 
 interface Control {
