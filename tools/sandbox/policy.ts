@@ -25,7 +25,7 @@ export function narrowed(policy: Policy, wish: Narrowing): Policy {
     outputBytes: lower("outputBytes"),
     resultBytes: lower("resultBytes"),
     openFiles: lower("openFiles"),
-    network: { allow: policy.network.allow.filter((host) => network.allow.includes(host)) },
+    network: { ...policy.network, allow: policy.network.allow.filter((host) => network.allow.includes(host)) },
     env: Object.fromEntries(Object.entries(policy.env).filter(([name, value]) => env[name] === value)),
   };
 }

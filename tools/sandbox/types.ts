@@ -31,8 +31,14 @@ export interface Policy {
   /** Largest JSON of a structured result. */
   readonly resultBytes: number;
   readonly openFiles: number;
-  /** Hosts that the guest may reach. */
-  readonly network: { readonly allow: readonly string[] };
+  /**
+   * Hosts that the guest may reach, and headers that are added to its plain HTTP requests by host: secrets that it must
+   * not see.
+   */
+  readonly network: {
+    readonly allow: readonly string[];
+    readonly headers?: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  };
   readonly env: Readonly<Record<string, string>>;
 }
 

@@ -17,7 +17,7 @@ export interface Surroundings {
   readonly interpreters: Interpreters;
   readonly temporaryMb: number;
   /** Files that are made to appear: from a path on this machine to the guest's. */
-  readonly extra: Readonly<Record<string, string>>;
+  readonly extra: readonly (readonly [host: string, guest: string])[];
 }
 
 export function bwrapArguments({ workspace, cwd, env, interpreters, temporaryMb, extra }: Surroundings): string[] {
@@ -33,7 +33,7 @@ export function bwrapArguments({ workspace, cwd, env, interpreters, temporaryMb,
     // Memory that no limit of a process counts.
     ...["--size", size, "--tmpfs", "/tmp", "--size", size, "--tmpfs", "/dev/shm", "--remount-ro", "/dev"],
     ...["--bind", workspace, guestRoot],
-    ...Object.entries(extra).flatMap(([host, guest]) => ["--ro-bind", host, guest]),
+    ...extra.flatMap(([host, guest]) => ["--ro-bind", host, guest]),
     ...["--remount-ro", "/", "--chdir", cwd],
     ...["--seccomp", String(filterDescriptor), "--"],
   ];

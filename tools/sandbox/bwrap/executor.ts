@@ -22,10 +22,11 @@ import type { Capabilities, Policy, RunRequest, RunResult, Session, ToolExecutor
 import type { Workspace } from "../workspace.ts";
 import { bwrapArguments, guestNode } from "./arguments.ts";
 import { bridge, throughBridge } from "./bridge.ts";
+import { GuestNetwork, relayCommand, relayEnvironment, relayOverhead, relayTasks } from "./network.ts";
 import { startBwrap } from "./process.ts";
 
 /** bwrap's own processes beside the guest's. */
-const ownTasks = 2;
+const own = { processes: 2, memoryMb: 0 };
 /** See landlock/plan.ts: without an account the kernel counts all tasks of our own user. */
 const slackTasks = 512;
 /** Of `/tmp`, and of `/dev/shm`. */
@@ -37,9 +38,18 @@ export function createBwrapExecutor(): ToolExecutor {
   const running = new Set<Guest>();
   const open = (workspace: Workspace, policy: Policy): Promise<Session> => {
     if (!program || !interpreters) return Promise.reject(new PawlError("sandbox_denied", notInstalled));
-    const parts = { workspace, policy, program, interpreters, running };
+    if (policy.network.allow.length > 0 && !interpreters.js)
+      return Promise.reject(new PawlError("sandbox_denied", "A network needs Node inside the sandbox"));
+    const network = policy.network.allow.length > 0 ? new GuestNetwork(workspace, policy) : undefined;
+    const parts = { workspace, policy, program, interpreters, running, network };
     return Promise.resolve(
-      createSession({ isolation: "bwrap", workspace, policy, run: (request) => run(request, parts) }),
+      createSession({
+        isolation: "bwrap",
+        workspace,
+        policy,
+        run: (request) => run(request, parts),
+        close: async () => network?.close(),
+      }),
     );
   };
   return {
@@ -66,6 +76,7 @@ interface RunParts {
   readonly program: string;
   readonly interpreters: Interpreters;
   readonly running: Set<Guest>;
+  readonly network: GuestNetwork | undefined;
 }
 
 async function run(request: RunRequest, parts: RunParts): Promise<RunResult> {
@@ -74,7 +85,11 @@ async function run(request: RunRequest, parts: RunParts): Promise<RunResult> {
   try {
     // Before the run, so that a refusal is one.
     const begin = await prepare(request, parts);
-    return await runGuest(request, { ...place, start: (write) => Promise.resolve(begin(write)) });
+    return await runGuest(request, {
+      ...place,
+      overhead: parts.network ? { ...own, ...relayOverhead } : own,
+      start: (write) => Promise.resolve(begin(write)),
+    });
   } catch (error) {
     return refused(error, place);
   }
@@ -82,7 +97,8 @@ async function run(request: RunRequest, parts: RunParts): Promise<RunResult> {
 
 type Begin = (write: Parameters<RunContext["start"]>[0]) => Guest;
 
-async function prepare(request: RunRequest, { workspace, policy, program, interpreters, running }: RunParts): Promise<Begin> {
+async function prepare(request: RunRequest, parts: RunParts): Promise<Begin> {
+  const { workspace, policy, program, interpreters, running, network } = parts;
   const account = accountOf(workspace);
   const root = await realpath(workspace.root);
   if (account !== undefined) await giveTo(account, root);
@@ -94,20 +110,20 @@ async function prepare(request: RunRequest, { workspace, policy, program, interp
     ceilings: {
       openFiles,
       fileMb,
-      tasks: account === undefined ? tasksOfUser() + procs + slackTasks : procs + ownTasks,
+      tasks: account === undefined ? tasksOfUser() + procs + slackTasks : procs + own.processes + (network ? relayTasks : 0),
     },
   });
   const box = bwrapArguments({
     workspace: isReachable ? root : bridge,
     cwd: posix.join(guestRoot, ...partsOf(request.cwd ?? guestRoot)),
-    env: environmentOf(policy, guestRoot, "/tmp"),
+    env: { ...(network && relayEnvironment), ...environmentOf(policy, guestRoot, "/tmp") },
     interpreters,
     temporaryMb,
-    extra: {},
+    extra: network ? await network.files() : [],
   });
-  const filter = seccompFilter({ network: "none" });
+  const filter = seccompFilter({ network: network ? "inside" : "none" });
   if (!filter) throw new Refusal(`There is no system call filter for ${process.arch}`);
-  const boxed = { command: program, args: [...box, guest.command, ...guest.args] };
+  const boxed = { command: program, args: [...box, ...(network ? relayCommand : []), guest.command, ...guest.args] };
   const stdin = request.stdin ?? "";
   return (write) => {
     const started = isReachable

@@ -30,6 +30,8 @@ export interface RunContext {
   readonly isolation: Isolation;
   readonly workspace: Workspace;
   readonly policy: Policy;
+  /** Of the sandbox's own processes between `Guest.ancestor` and the guest. */
+  readonly overhead?: { readonly processes: number; readonly memoryMb: number };
   /** A folder that is not in the workspace, but counts. */
   readonly temporary?: string;
   start(onOutput: (stream: OutputChunk["stream"], chunk: Buffer) => void): Promise<Guest>;
@@ -63,7 +65,7 @@ export async function runGuest(request: RunRequest, context: RunContext): Promis
     guest?.kill();
   };
   const check = (): Promise<Verdict | undefined> => fileVerdict(context, before);
-  using _ = boundaries(request, policy, { stop, check, ancestor: () => guest?.ancestor });
+  using _ = boundaries(request, context, { stop, check, ancestor: () => guest?.ancestor });
   try {
     guest = await context.start((stream, chunk) => {
       recorder.write(stream, chunk);
@@ -113,7 +115,7 @@ interface Control {
 }
 
 /** Everything that may end a run, until disposed of. */
-function boundaries(request: RunRequest, policy: Policy, control: Control): Disposable {
+function boundaries(request: RunRequest, { policy, overhead }: RunContext, control: Control): Disposable {
   const { signal } = request;
   const { stop, ancestor } = control;
   const onAbort = (): void => stop({ status: "killed" });
@@ -126,8 +128,9 @@ function boundaries(request: RunRequest, policy: Policy, control: Control): Disp
     if (pid === undefined) return;
     const { processes, memoryMb, cpuMs } = usageOfDescendants(pid);
     cpuBefore ??= cpuMs;
-    if (memoryMb > policy.memMb) stop({ status: "oom" });
-    if (processes > policy.procs) stop({ status: "killed", note: `It started more than ${policy.procs} processes` });
+    if (memoryMb > policy.memMb + (overhead?.memoryMb ?? 0)) stop({ status: "oom" });
+    if (processes > policy.procs + (overhead?.processes ?? 0))
+      stop({ status: "killed", note: `It started more than ${policy.procs} processes` });
     if (cpuMs - cpuBefore > policy.cpuMs) stop({ status: "timeout", note: "It used more CPU time than it may" });
   }, watchMs);
   const counting = countRepeatedly(control);
