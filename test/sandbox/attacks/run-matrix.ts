@@ -6,17 +6,24 @@ import { rmSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { narrowed } from "../../../tools/sandbox/policy.ts";
 import { defaultPolicy, type ToolExecutor } from "../../../tools/sandbox/types.ts";
+import { createBwrapExecutor } from "../../../tools/sandbox/bwrap/executor.ts";
+import { createLandlockExecutor } from "../../../tools/sandbox/landlock/executor.ts";
 import { createWasmExecutor } from "../../../tools/sandbox/wasm/executor.ts";
 import { attack, type Attempt, createGround, type Ground, type Outcome } from "./attempt.ts";
 import { javascript } from "./javascript.ts";
 import { programs } from "./programs.ts";
+import { notForNative, systemCalls } from "./system-calls.ts";
 
 interface Subject {
   readonly create: () => ToolExecutor;
   readonly matrices: readonly (readonly Attempt[])[];
 }
 
+const native = [...programs.filter(({ name }) => !notForNative.includes(name)), ...systemCalls];
+
 const subjects: Readonly<Record<string, Subject>> = {
+  landlock: { create: createLandlockExecutor, matrices: [native] },
+  bwrap: { create: createBwrapExecutor, matrices: [native] },
   wasm: { create: createWasmExecutor, matrices: [javascript, programs] },
 };
 
