@@ -93,7 +93,10 @@ for attempt in (lambda: os.chmod("left", 0o6755), lambda: os.close(os.open("left
     except OSError as error: print(error)`,
     { trace: (_, { workspace }) => readdirSync(workspace).some((file) => isSetId(join(workspace, file))) },
   ],
-  ["21 ptrace", ({ victim }) => `wants(${nr("ptrace")}, 16, ${victim}, 0, 0)\nwants(${nr("ptrace")}, 0x4206, ${victim}, 0, 0)`],
+  [
+    "21 ptrace",
+    ({ victim }) => `wants(${nr("ptrace")}, 16, ${victim}, 0, 0)\nwants(${nr("ptrace")}, 0x4206, ${victim}, 0, 0)`,
+  ],
   [
     "22 another's memory",
     ({ victim }) => `
@@ -137,9 +140,23 @@ for name in ("RLIMIT_NPROC", "RLIMIT_AS", "RLIMIT_CPU", "RLIMIT_FSIZE", "RLIMIT_
     except (ValueError, OSError) as error: print(error)`,
   ],
   refused("35 chroot", wants("chroot", 'b"."')),
-  refused("36 the clock and the modules", wants("clock_settime", 0, 'b"\\0" * 16'), wants("init_module", 'b""', 0, 'b""')),
-  refused("37 files by handle", wants("open_by_handle_at", -100, 'b"\\0" * 128', 0), wants("name_to_handle_at", -100, 'b"/"', 'b"\\0" * 136', 'b"\\0" * 4', 0)),
-  refused("38 objects of all of its user", wants("shmget", 0, 4_096, 0o1666), wants("semget", 0, 1, 0o1666), wants("msgget", 0, 0o1666), wants("mq_open", 'b"pawl"', 0o102, 0o600, 0)),
+  refused(
+    "36 the clock and the modules",
+    wants("clock_settime", 0, 'b"\\0" * 16'),
+    wants("init_module", 'b""', 0, 'b""'),
+  ),
+  refused(
+    "37 files by handle",
+    wants("open_by_handle_at", -100, 'b"\\0" * 128', 0),
+    wants("name_to_handle_at", -100, 'b"/"', 'b"\\0" * 136', 'b"\\0" * 4', 0),
+  ),
+  refused(
+    "38 objects of all of its user",
+    wants("shmget", 0, 4_096, 0o1666),
+    wants("semget", 0, 1, 0o1666),
+    wants("msgget", 0, 0o1666),
+    wants("mq_open", 'b"pawl"', 0o102, 0o600, 0),
+  ),
   refused("39 memory that no limit counts", wants("memfd_create", 'b"x"', 0)),
 ];
 
@@ -202,9 +219,12 @@ for attempt in (lambda: os.truncate("${secretFile}", 0), lambda: open("${secretF
     try: attempt()
     except OSError as error: print(error)`,
   ],
-  ["83 watching a folder of ours", ({ folder }) => `
+  [
+    "83 watching a folder of ours",
+    ({ folder }) => `
 watch = libc.inotify_init()
-if libc.inotify_add_watch(watch, b"${folder}", 0xfff) >= 0: ${cry}`],
+if libc.inotify_add_watch(watch, b"${folder}", 0xfff) >= 0: ${cry}`,
+  ],
   [
     "02b files of the host",
     ({ secretFile }) => `
@@ -213,11 +233,14 @@ for path in ("${secretFile}", "/etc/passwd", "/etc/shadow", "/etc/hostname", "..
         if open(path, "rb").read(1) != b"" and path != "/proc/1/environ": print(path); ${cry}
     except OSError as error: print(error)`,
   ],
-  ["84 listing a folder of ours", ({ folder }) => `
+  [
+    "84 listing a folder of ours",
+    ({ folder }) => `
 for path in ("${folder}", "/proc", "/root", "/home", "/var"):
     try:
         if "secret.txt" in os.listdir(path) or "/proc" == path and "1" in os.listdir(path) and os.path.exists("/proc/${process.pid}"): ${cry}
-    except OSError as error: print(error)`],
+    except OSError as error: print(error)`,
+  ],
 ];
 
 const network: readonly Row[] = [
@@ -309,19 +332,32 @@ for i in range(5_000):
 time.sleep(4); ${cry}`,
     { ...limit(["output_limit", "killed", "error"], 20_000), policy: { files: 1_000 } },
   ],
-  ["62c CPU time in many processes", () => `
+  [
+    "62c CPU time in many processes",
+    () => `
 for _ in range(3):
     if os.fork() == 0:
         while True: pass
-time.sleep(9); ${cry}`, { ...limit(["timeout", "killed"], 9_500), policy: { cpuMs: 1_000 } }],
+time.sleep(9); ${cry}`,
+    { ...limit(["timeout", "killed"], 9_500), policy: { cpuMs: 1_000 } },
+  ],
 ];
 
 /** All detach themselves in a way of their own; none may be there when the result is. */
 const survivors: readonly Row[] = [
-  ["60b a session of its own", (marker: string) => `setsid sleep ${marker} >/dev/null 2>&1 </dev/null & sleep 0.1`] as const,
+  [
+    "60b a session of its own",
+    (marker: string) => `setsid sleep ${marker} >/dev/null 2>&1 </dev/null & sleep 0.1`,
+  ] as const,
   ["60c an orphan", (marker: string) => `(sh -c 'sleep ${marker} & exit' &) ; sleep 0.1`] as const,
-  ["60d a session of its own, and it holds the output", (marker: string) => `(setsid sleep ${marker} &) ; sleep 0.1`] as const,
-  ["60e it ignores signals", (marker: string) => `(trap '' TERM HUP INT; setsid sleep ${marker} &) ; sleep 0.1`] as const,
+  [
+    "60d a session of its own, and it holds the output",
+    (marker: string) => `(setsid sleep ${marker} &) ; sleep 0.1`,
+  ] as const,
+  [
+    "60e it ignores signals",
+    (marker: string) => `(trap '' TERM HUP INT; setsid sleep ${marker} &) ; sleep 0.1`,
+  ] as const,
 ].map(([name, code]): Row => {
   const marker = stayer(name);
   return [name, () => code(marker), { language: "shell", trace: () => isRunning(marker), ...limit(["ok"]) }];

@@ -64,8 +64,14 @@ describe.each(available)("%s", (kind) => {
 
   test.each([
     ["shell", 'echo "$GREETING from $(pwd)"; cat /workspace/in.txt; echo out > out.txt'],
-    ["python", "import os\nprint(os.environ['GREETING'], 'from', os.getcwd())\nprint(open('/workspace/in.txt').read(), end='')\nopen('out.txt', 'w').write('out\\n')"],
-    ["js", "const fs = require('node:fs'); console.log(process.env.GREETING, 'from', process.cwd()); process.stdout.write(fs.readFileSync('/workspace/in.txt', 'utf8')); fs.writeFileSync('out.txt', 'out\\n')"],
+    [
+      "python",
+      "import os\nprint(os.environ['GREETING'], 'from', os.getcwd())\nprint(open('/workspace/in.txt').read(), end='')\nopen('out.txt', 'w').write('out\\n')",
+    ],
+    [
+      "js",
+      "const fs = require('node:fs'); console.log(process.env.GREETING, 'from', process.cwd()); process.stdout.write(fs.readFileSync('/workspace/in.txt', 'utf8')); fs.writeFileSync('out.txt', 'out\\n')",
+    ],
   ] as const)("%s works on the files of the thread, under their guest paths", async (language, code) => {
     await session.delete("out.txt");
     await session.delete("in.txt");
@@ -99,7 +105,9 @@ describe.each(available)("%s", (kind) => {
       chunks.push(chunk);
       cancel.abort();
     };
-    expect(await shell("echo first; sleep 100", { onOutput, signal: cancel.signal })).toMatchObject({ status: "killed" });
+    expect(await shell("echo first; sleep 100", { onOutput, signal: cancel.signal })).toMatchObject({
+      status: "killed",
+    });
     expect(chunks).toEqual([{ stream: "stdout", text: "first\n" }]);
   });
 
@@ -145,7 +153,9 @@ describe.each(available)("%s", (kind) => {
       import { defaultPolicy } from ${JSON.stringify(fileURLToPath(new URL("../../../tools/sandbox/types.ts", import.meta.url)))};
       const session = await create().open({ threadId: "${threadId}", root: "${root}" }, defaultPolicy);
       await session.run({ language: "shell", code: "(setsid sleep ${marker} &); echo up; sleep ${marker}", onOutput: () => process.stdout.write("up") });`;
-    const server = spawn(process.execPath, ["--input-type=module", "-e", code], { stdio: ["ignore", "pipe", "inherit"] });
+    const server = spawn(process.execPath, ["--input-type=module", "-e", code], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
     await new Promise((resolve) => void server.stdout.once("data", resolve));
     await expect.poll(() => running(`sleep\0${marker}`).length).toBe(2);
     server.kill("SIGKILL");
@@ -179,7 +189,10 @@ describe.runIf(capabilities.landlock.available)("landlock alone", () => {
 describe.runIf(capabilities.bwrap.available)("bwrap alone", () => {
   test("a guest reaches the allowed host and no other, and does not see the secret that goes with its request", async () => {
     const { createServer } = await import("node:http");
-    const web = createServer((request, response) => response.end(`key: ${request.headers["x-key"]}`)).listen(0, "127.0.0.1");
+    const web = createServer((request, response) => response.end(`key: ${request.headers["x-key"]}`)).listen(
+      0,
+      "127.0.0.1",
+    );
     await new Promise((resolve) => void web.once("listening", resolve));
     const { port } = web.address() as { port: number };
     const executor = createBwrapExecutor();

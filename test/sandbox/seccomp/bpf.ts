@@ -16,7 +16,7 @@ export function interpret(program: Buffer, { audit, number, args = [] }: Call): 
   const length = program.length / 8;
   if (length > 4_096) throw new Error("More than BPF_MAXINSNS");
   let accumulator = 0;
-  for (let at = 0; at < length; ) {
+  for (let at = 0; at < length;) {
     const [code, yes, no] = [program.readUInt16LE(at * 8), program[at * 8 + 2]!, program[at * 8 + 3]!];
     const operand = program.readUInt32LE(at * 8 + 4);
     at++;

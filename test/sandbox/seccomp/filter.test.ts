@@ -13,7 +13,12 @@ const connected: GuestKind = { network: "inside" };
 
 const arches = ["x64", "arm64"] as const;
 
-function answerTo(call: Syscall, args: readonly (number | bigint)[], kind = boxed, arch: (typeof arches)[number] = "x64") {
+function answerTo(
+  call: Syscall,
+  args: readonly (number | bigint)[],
+  kind = boxed,
+  arch: (typeof arches)[number] = "x64",
+) {
   const machine = machines[arch]!;
   const number = machine.numberOf(call);
   if (number === undefined) return undefined;

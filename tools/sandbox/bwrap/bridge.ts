@@ -13,7 +13,7 @@ export const bridge = "/mnt";
 const script = [
   'mount --bind "$1" "$2"',
   'mount -o remount,bind,nosuid,nodev "$2"',
-  'account=$3',
+  "account=$3",
   "shift 3",
   'exec setpriv --reuid "$account" --regid "$account" --clear-groups "$@"',
 ].join(" && ");
@@ -26,6 +26,17 @@ export function throughBridge({ command, args }: Command, root: string, account:
   const path = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
   return {
     command: unshare,
-    args: ["--mount", shell, "-c", `${path}; ${script} || exit 126`, "sh", root, bridge, String(account), command, ...args],
+    args: [
+      "--mount",
+      shell,
+      "-c",
+      `${path}; ${script} || exit 126`,
+      "sh",
+      root,
+      bridge,
+      String(account),
+      command,
+      ...args,
+    ],
   };
 }

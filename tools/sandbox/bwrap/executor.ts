@@ -110,7 +110,8 @@ async function prepare(request: RunRequest, parts: RunParts): Promise<Begin> {
     ceilings: {
       openFiles,
       fileMb,
-      tasks: account === undefined ? tasksOfUser() + procs + slackTasks : procs + own.processes + (network ? relayTasks : 0),
+      tasks:
+        account === undefined ? tasksOfUser() + procs + slackTasks : procs + own.processes + (network ? relayTasks : 0),
     },
   });
   const box = bwrapArguments({

@@ -75,7 +75,8 @@ export class GuestNetwork {
       headers,
       maxBytes,
       maxMs: this.#policy.wallMs,
-      decided: (decision) => log.info({ ...decision, thread_id: this.#workspace.threadId }, "A sandbox asked for a host"),
+      decided: (decision) =>
+        log.info({ ...decision, thread_id: this.#workspace.threadId }, "A sandbox asked for a host"),
     });
     const account = accountOf(this.#workspace);
     if (account !== undefined) {

@@ -52,7 +52,8 @@ export class GuestStream {
   }
 
   #emit(bytes: Buffer): void {
-    if (bytes.length > 0) this.#write(this.#needles.reduce((text, [host, guest]) => replaced(text, host, guest), bytes));
+    if (bytes.length > 0)
+      this.#write(this.#needles.reduce((text, [host, guest]) => replaced(text, host, guest), bytes));
   }
 
   /** Length of the longest end of `bytes` that begins a mark or a path. */

@@ -50,7 +50,10 @@ export function prctl(option: number, value: number): void {
 /** With a null pointer and flag 1 it answers the ABI version; throws where Landlock is missing or switched off. */
 export function createRuleset(attributes: Buffer | null): number {
   const flags = attributes ? 0 : 1;
-  return check("landlock_create_ruleset", withFirst(landlock.createRuleset, attributes, attributes?.length ?? 0, flags, 0, 0));
+  return check(
+    "landlock_create_ruleset",
+    withFirst(landlock.createRuleset, attributes, attributes?.length ?? 0, flags, 0, 0),
+  );
 }
 
 /** `rule` is a `struct landlock_path_beneath_attr`. */

@@ -108,7 +108,7 @@ function killGuests(): void {
 
 /** A guest may have made the shared stream non-blocking, or closed it for all. */
 function writeAll(descriptor: number, bytes: Buffer): void {
-  for (let written = 0; written < bytes.length; ) {
+  for (let written = 0; written < bytes.length;) {
     try {
       written += writeSync(descriptor, bytes, written);
     } catch (error) {

@@ -55,7 +55,9 @@ export function requireLandlock(sharesUser: boolean): number {
   }
   if (abi < abis.truncate) throw new Error(`Landlock ABI ${abi} is too old; Linux 6.2 has 3`);
   if (sharesUser && abi < abis.scopes) {
-    throw new Error(`Landlock ABI ${abi} does not keep signals inside, which takes Linux 6.12 (or a server run by root)`);
+    throw new Error(
+      `Landlock ABI ${abi} does not keep signals inside, which takes Linux 6.12 (or a server run by root)`,
+    );
   }
   return abi;
 }

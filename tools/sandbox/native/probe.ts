@@ -3,7 +3,14 @@ import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Capabilities, defaultPolicy, type Language, type Policy, type RunResult, type Session } from "../types.ts";
+import {
+  type Capabilities,
+  defaultPolicy,
+  type Language,
+  type Policy,
+  type RunResult,
+  type Session,
+} from "../types.ts";
 import type { Workspace } from "../workspace.ts";
 
 type Open = (workspace: Workspace, policy: Policy) => Promise<Session>;
@@ -66,7 +73,8 @@ async function attackAll(session: Session, languages: readonly Language[], bait:
     if (isBeaten(result)) working.push(language);
     else if (result.status === "ok") return { available: false, languages: [], reason: lost("a connection", result) };
   }
-  if (working.length === 0) return { available: false, languages: [], reason: "The program for it does not start there" };
+  if (working.length === 0)
+    return { available: false, languages: [], reason: "The program for it does not start there" };
   return { available: true, languages: working };
 }
 

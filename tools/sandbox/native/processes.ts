@@ -43,7 +43,11 @@ function childrenOf(pid: number): number[] {
 
 function statOf(pid: number): { ownTicks: number; buriedTicks: number } {
   // After the name, which stands in brackets and may hold anything: state, parent, ..., utime, stime, cutime, cstime.
-  const fields = read(`/proc/${pid}/stat`).replace(/^.*\) /s, "").split(" ").slice(11, 15).map(Number);
+  const fields = read(`/proc/${pid}/stat`)
+    .replace(/^.*\) /s, "")
+    .split(" ")
+    .slice(11, 15)
+    .map(Number);
   const [user = 0, system = 0, buriedUser = 0, buriedSystem = 0] = fields;
   return { ownTicks: user + system, buriedTicks: buriedUser + buriedSystem };
 }

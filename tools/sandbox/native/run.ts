@@ -84,7 +84,8 @@ export async function runGuest(request: RunRequest, context: RunContext): Promis
 function verdictOf({ code, signal, error }: GuestExit, stderr: string): Verdict | undefined {
   if (error !== undefined) return { status: "denied", note: "The sandbox could not start it" };
   if (signal === "SIGXCPU" || code === shellCode.cpu) return { status: "timeout" };
-  if (signal === "SIGXFSZ" || code === shellCode.fileSize) return { status: "output_limit", note: "A file became too large" };
+  if (signal === "SIGXFSZ" || code === shellCode.fileSize)
+    return { status: "output_limit", note: "A file became too large" };
   if (signal !== null) return { status: "killed", note: `It ended by ${signal}` };
   return ranOutOfMemory.test(stderr) ? { status: "oom" } : undefined;
 }

@@ -4,7 +4,13 @@
  * very address is connected to. Inside a CONNECT tunnel there is TLS between guest and host: the proxy sees the host's
  * name and the number of bytes, and can add nothing.
  */
-import { createServer, type IncomingMessage, request as httpRequest, type Server, type ServerResponse } from "node:http";
+import {
+  createServer,
+  type IncomingMessage,
+  request as httpRequest,
+  type Server,
+  type ServerResponse,
+} from "node:http";
 import { connect, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { destinationOf } from "../../egress.ts";
@@ -95,7 +101,8 @@ class Traffic {
 async function tunnel(request: IncomingMessage, client: Duplex, traffic: Traffic): Promise<void> {
   const target = request.url ?? "";
   // Nothing but a host and a port; the scheme only stands for "some of the two default ports".
-  const url = /^[^\s/?#@\\]+:\d+$/.test(target) && URL.canParse(`https://${target}`) ? new URL(`https://${target}`) : undefined;
+  const url =
+    /^[^\s/?#@\\]+:\d+$/.test(target) && URL.canParse(`https://${target}`) ? new URL(`https://${target}`) : undefined;
   const destination = await decide(url, target, traffic);
   if (typeof destination === "string") {
     client.end(`HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n${destination}\n`);
@@ -116,7 +123,15 @@ async function tunnel(request: IncomingMessage, client: Duplex, traffic: Traffic
 }
 
 /** RFC 9110, 7.6.1, and what is for a proxy. The connection's own framing is ours to choose. */
-const hopByHop = new Set(["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"]);
+const hopByHop = new Set([
+  "connection",
+  "keep-alive",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+]);
 const isForwarded = (name: string): boolean => !hopByHop.has(name) && !name.startsWith("proxy-");
 
 async function forward(request: IncomingMessage, response: ServerResponse, traffic: Traffic): Promise<void> {

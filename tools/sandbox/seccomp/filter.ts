@@ -71,7 +71,9 @@ function compile(number: number, { when = [], verdict }: Rule): Instruction[] {
 function testsOf(condition: Condition): ((toNext: number) => Instruction)[] {
   const { arg } = condition;
   const load = (offset: number) => (): Instruction => [loadWord, offset];
-  const equal = (value: number) => (next: number): Instruction => [jumpIfEqual, value, 0, next];
+  const equal =
+    (value: number) =>
+    (next: number): Instruction => [jumpIfEqual, value, 0, next];
   switch (condition.is) {
     case "eq":
       return [load(lowerHalf(arg)), equal(condition.value)];

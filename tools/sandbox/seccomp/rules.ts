@@ -84,7 +84,16 @@ const commonRules: readonly Rule[] = [
   deny(["msgget", "msgsnd", "msgrcv", "msgctl"]),
   deny(["mq_open", "mq_unlink", "mq_timedsend", "mq_timedreceive", "mq_notify", "mq_getsetattr"]),
   // The machine.
-  deny(["init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load", "reboot", "swapon", "swapoff"]),
+  deny([
+    "init_module",
+    "finit_module",
+    "delete_module",
+    "kexec_load",
+    "kexec_file_load",
+    "reboot",
+    "swapon",
+    "swapoff",
+  ]),
   deny(["acct", "quotactl", "quotactl_fd", "syslog", "sethostname", "setdomainname", "vhangup", "nfsservctl"]),
   deny(["settimeofday", "clock_settime", "clock_adjtime", "adjtimex"]),
   deny(["iopl", "ioperm", "modify_ldt", "uselib", "ustat", "sysfs"]),
