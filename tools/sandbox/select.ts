@@ -1,6 +1,7 @@
 /** The sandboxes of this process: for each language the first executor whose self-test passed, chosen on first use. */
 import { PawlError } from "../../lib/errors.ts";
 import { type Isolation, satisfies } from "../../lib/isolation.ts";
+import { createBwrapExecutor } from "./bwrap/executor.ts";
 import { createLandlockExecutor } from "./landlock/executor.ts";
 import type { Capabilities, Language, ToolExecutor } from "./types.ts";
 import { createWasmExecutor } from "./wasm/executor.ts";
@@ -12,15 +13,16 @@ interface Candidate {
 
 const wasm: Candidate = { kind: "wasm", create: createWasmExecutor };
 const landlock: Candidate = { kind: "landlock", create: createLandlockExecutor };
+const bwrap: Candidate = { kind: "bwrap", create: createBwrapExecutor };
 
 /**
  * In the order in which they are tried. JavaScript runs in the VM wherever that is strong enough, since it starts in a
  * millisecond; a shell and Python are more use as the machine's own programs, so there the strongest comes first.
  */
 const candidates: Readonly<Record<Language, readonly Candidate[]>> = {
-  js: [wasm, landlock],
-  python: [landlock, wasm],
-  shell: [landlock, wasm],
+  js: [wasm, bwrap, landlock],
+  python: [bwrap, landlock, wasm],
+  shell: [bwrap, landlock, wasm],
 };
 
 export const languages = Object.keys(candidates) as readonly Language[];

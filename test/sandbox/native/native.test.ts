@@ -189,7 +189,7 @@ describe.runIf(capabilities.landlock.available)("landlock alone", () => {
 describe.runIf(capabilities.bwrap.available)("bwrap alone", () => {
   test("a guest reaches the allowed host and no other, and does not see the secret that goes with its request", async () => {
     const { createServer } = await import("node:http");
-    const web = createServer((request, response) => response.end(`key: ${request.headers["x-key"]}`)).listen(
+    const web = createServer((request, response) => response.end(`key: ${String(request.headers["x-key"])}`)).listen(
       0,
       "127.0.0.1",
     );

@@ -13,12 +13,13 @@ const connected: GuestKind = { network: "inside" };
 
 const arches = ["x64", "arm64"] as const;
 
-function answerTo(
-  call: Syscall,
-  args: readonly (number | bigint)[],
-  kind = boxed,
-  arch: (typeof arches)[number] = "x64",
-) {
+interface Question {
+  readonly call: Syscall;
+  readonly args: readonly (number | bigint)[];
+  readonly kind: GuestKind;
+}
+
+function answerTo({ call, args, kind }: Question, arch: (typeof arches)[number]): string | undefined {
   const machine = machines[arch]!;
   const number = machine.numberOf(call);
   if (number === undefined) return undefined;
@@ -118,9 +119,10 @@ test.each<[string, Syscall, (number | bigint)[], string, GuestKind?]>([
   ["netlink", "socket", [16, 3, 0], "eperm", connected],
   ["packets", "socket", [17, 1, 0], "eperm", connected],
   ["vsock", "socket", [40, 1, 0], "eperm", connected],
-])("%s, by %s, is answered as it should", (_name, call, args, answer, kind = boxed) => {
+])("%s, by %s, is answered as it should", (...row) => {
+  const [, call, args, answer, kind = boxed] = row;
   for (const arch of arches) {
-    const given = answerTo(call, args, kind, arch);
+    const given = answerTo({ call, args, kind }, arch);
     if (given !== undefined) expect(given).toBe(answer);
   }
 });

@@ -21,22 +21,21 @@ export interface Surroundings {
 }
 
 export function bwrapArguments({ workspace, cwd, env, interpreters, temporaryMb, extra }: Surroundings): string[] {
-  const node = interpreters.js ? ["--ro-bind", interpreters.js, guestNode] : [];
   const size = String(temporaryMb * 1_024 * 1_024);
   return [
-    ...["--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"],
-    ...["--cap-drop", "ALL", "--uid", "1000", "--gid", "1000", "--hostname", "sandbox", "--clearenv"],
-    ...Object.entries(env).flatMap(([name, value]) => ["--setenv", name, value]),
-    ...systemPaths().flatMap(show),
-    ...node,
-    ...["--proc", "/proc", "--dev", "/dev"],
+    ["--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"],
+    ["--cap-drop", "ALL", "--uid", "1000", "--gid", "1000", "--hostname", "sandbox", "--clearenv"],
+    Object.entries(env).flatMap(([name, value]) => ["--setenv", name, value]),
+    systemPaths().flatMap(show),
+    interpreters.js ? ["--ro-bind", interpreters.js, guestNode] : [],
+    ["--proc", "/proc", "--dev", "/dev"],
     // Memory that no limit of a process counts.
-    ...["--size", size, "--tmpfs", "/tmp", "--size", size, "--tmpfs", "/dev/shm", "--remount-ro", "/dev"],
-    ...["--bind", workspace, guestRoot],
-    ...extra.flatMap(([host, guest]) => ["--ro-bind", host, guest]),
-    ...["--remount-ro", "/", "--chdir", cwd],
-    ...["--seccomp", String(filterDescriptor), "--"],
-  ];
+    ["--size", size, "--tmpfs", "/tmp", "--size", size, "--tmpfs", "/dev/shm", "--remount-ro", "/dev"],
+    ["--bind", workspace, guestRoot],
+    extra.flatMap(([host, guest]) => ["--ro-bind", host, guest]),
+    ["--remount-ro", "/", "--chdir", cwd],
+    ["--seccomp", String(filterDescriptor), "--"],
+  ].flat();
 }
 
 /** On a merged-/usr system `/bin` is a link, and has to be one inside. */

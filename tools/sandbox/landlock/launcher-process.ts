@@ -62,7 +62,7 @@ export class Launcher {
     });
     const ended = this.#ask({ do: "run", guest: { ...command, mark: mark.toString("latin1") } }).then(
       async (answer): Promise<GuestExit> => {
-        await Promise.race([Promise.all(streams.map(({ ended }) => ended)), this.#gone.promise]);
+        await Promise.race([Promise.all(streams.map((stream) => stream.ended)), this.#gone.promise]);
         for (const stream of streams) stream.stop();
         return answer?.is === "ended" ? answer : { code: null, signal: "SIGKILL" };
       },

@@ -25,14 +25,14 @@ function mappedIds(): number {
   return count ?? 0;
 }
 
-const folder = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
+const folderFlags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
 
 /**
  * Gives `path` and what is below it to `account`, as far as root owns it: what our own side wrote since the last run.
  * Each name is looked up in the folder that is open, so that a guest that swaps a folder for a link gains nothing.
  */
 export async function giveTo(account: number, path: string): Promise<void> {
-  const handle = await open(path, folder);
+  const handle = await open(path, folderFlags);
   try {
     const here = `/proc/self/fd/${handle.fd}`;
     if ((await handle.stat()).uid === 0) await handle.chown(account, account);

@@ -26,7 +26,7 @@ interface Bait {
 }
 
 /** Each prints `beaten` when it failed, and only then. */
-const attacks: readonly { readonly name: string; code(bait: Bait): string }[] = [
+const attacks: readonly { readonly name: string; readonly code: (bait: Bait) => string }[] = [
   { name: "a file outside", code: ({ secretFile }) => `cat '${secretFile}' && exit; echo beaten` },
   { name: "a system file", code: () => "cat /etc/passwd && exit; echo beaten" },
   { name: "the server's environment", code: () => `cat /proc/${process.pid}/environ && exit; echo beaten` },

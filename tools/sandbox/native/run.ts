@@ -109,10 +109,10 @@ function filesOf({ workspace, temporary, policy }: RunContext): Promise<Usage> {
 }
 
 interface Control {
-  stop(because: Verdict): void;
+  readonly stop: (because: Verdict) => void;
   /** Whether the files are too many. */
-  check(): Promise<Verdict | undefined>;
-  ancestor(): number | undefined;
+  readonly check: () => Promise<Verdict | undefined>;
+  readonly ancestor: () => number | undefined;
 }
 
 /** Everything that may end a run, until disposed of. */

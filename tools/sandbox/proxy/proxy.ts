@@ -141,7 +141,9 @@ async function forward(request: IncomingMessage, response: ServerResponse, traff
   const url = parsed?.protocol === "http:" ? parsed : undefined;
   const destination = await decide(url, url?.host ?? target, traffic);
   if (typeof destination === "string" || !url) {
-    response.writeHead(403, { "content-type": "text/plain" }).end(`${String(destination)}\n`);
+    response
+      .writeHead(403, { "content-type": "text/plain" })
+      .end(`${typeof destination === "string" ? destination : "Forbidden"}\n`);
     return;
   }
   const named = Object.entries(request.headers).filter(([name]) => isForwarded(name));
