@@ -2,7 +2,7 @@
  * What a sandboxed call costs beside the floor, which is starting a program and waiting for it (`sh -c true`, and Node
  * for the guests that are Node). Calls alternate between the two, so that a busy machine slows both.
  *
- *     node bench/sandbox.ts [--calls <n>]
+ *     node bench/sandbox.ts [--calls <n>] [--executor wasm|landlock|bwrap]
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -11,19 +11,26 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
+import { createBwrapExecutor } from "../tools/sandbox/bwrap/executor.ts";
+import { createLandlockExecutor } from "../tools/sandbox/landlock/executor.ts";
 import { defaultPolicy, type Language, type Session } from "../tools/sandbox/types.ts";
 import { createWasmExecutor } from "../tools/sandbox/wasm/executor.ts";
 import { fixed, table } from "./report.ts";
 
-const { values } = parseArgs({ options: { calls: { type: "string", default: "20" } } });
+const executors = { wasm: createWasmExecutor, landlock: createLandlockExecutor, bwrap: createBwrapExecutor };
+
+const { values } = parseArgs({
+  options: { calls: { type: "string", default: "20" }, executor: { type: "string", default: "wasm" } },
+});
 const calls = Number(values.calls);
+const create = executors[values.executor as keyof typeof executors];
 
 const nothing: Readonly<Record<Language, string>> = { js: "1", shell: "true", python: "pass" };
 /** In cold starts: long enough for the guest that replaces a used one to be ready, so that the next call is a warm one. */
 const rest = 2;
 
 const root = mkdtempSync(join(tmpdir(), "pawl-bench-"));
-const executor = createWasmExecutor();
+const executor = create();
 const session = await executor.open({ threadId: "bench", root }, defaultPolicy);
 const rows: string[][] = [];
 for (const language of ["js", "shell", "python"] as const) rows.push(await measure(session, language));
