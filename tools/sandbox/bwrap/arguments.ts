@@ -24,6 +24,8 @@ export function bwrapArguments({ workspace, cwd, env, interpreters, temporaryMb,
   const size = String(temporaryMb * 1_024 * 1_024);
   return [
     ["--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"],
+    // The guest is the first process of its namespace: the kernel ends it only after all others, and bwrap buries it.
+    ["--as-pid-1"],
     ["--cap-drop", "ALL", "--uid", "1000", "--gid", "1000", "--hostname", "sandbox", "--clearenv"],
     Object.entries(env).flatMap(([name, value]) => ["--setenv", name, value]),
     systemPaths().flatMap(show),

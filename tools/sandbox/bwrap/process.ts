@@ -1,6 +1,7 @@
 /** One guest in bwrap, from our side. Its process namespace dies with bwrap's first process, and that with us. */
 import { type ChildProcess, spawn } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
+import { childrenOf, killProcess } from "../native/processes.ts";
 import type { Guest, GuestExit } from "../native/run.ts";
 import type { OutputChunk } from "../types.ts";
 import { filterDescriptor } from "./arguments.ts";
@@ -35,7 +36,7 @@ export function startBwrap(
     stream.on("data", (chunk: Buffer) => write(name, chunk));
     return stream;
   });
-  return { ancestor: child.pid ?? 0, ended: end(child, streams), kill: () => void child.kill("SIGKILL") };
+  return { ancestor: child.pid ?? 0, ended: end(child, streams), kill: () => kill(child) };
 }
 
 function end(child: ChildProcess, streams: readonly Readable[]): Promise<GuestExit> {
@@ -52,6 +53,17 @@ function end(child: ChildProcess, streams: readonly Readable[]): Promise<GuestEx
       resolve(exit);
     });
   });
+}
+
+/**
+ * The namespace's first process rather than bwrap, which then buries it: killed the other way round it would be left to
+ * the machine's init, and a container may have none. Before there is one, or if bwrap does not end, bwrap itself.
+ */
+function kill(child: ChildProcess): void {
+  const first = child.pid === undefined ? [] : childrenOf(child.pid);
+  for (const pid of first) killProcess(pid);
+  if (first.length === 0) child.kill("SIGKILL");
+  else setTimeout(() => child.kill("SIGKILL"), closeMs).unref();
 }
 
 /** A guest need not read what it is given. */

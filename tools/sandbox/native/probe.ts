@@ -34,8 +34,9 @@ const attacks: readonly { readonly name: string; readonly code: (bait: Bait) => 
   { name: "a raised limit", code: () => "(ulimit -t unlimited) && exit; echo beaten" },
   {
     name: "too many processes",
-    // The shell ends with an error when it cannot fork.
-    code: () => "(i=0; while [ $i -lt 40 ]; do sleep 5 & i=$((i+1)); done) >/dev/null 2>&1 && exit; echo beaten",
+    // The shell ends with an error when it cannot fork; where the number is only looked at, that takes a moment.
+    code: () =>
+      "(i=0; while [ $i -lt 40 ]; do sleep 5 & i=$((i+1)); done; sleep 2) >/dev/null 2>&1 && exit; echo beaten",
   },
 ];
 /** Each says hello; Python, which has sockets, also tries the server's. */

@@ -23,6 +23,11 @@ export function usageOfDescendants(ancestor: number): Usage {
   return { processes: pids.length, memoryMb: memoryKb / 1_024, cpuMs: ticks * msPerTick };
 }
 
+/** CPU time of the children that `pid` has buried. */
+export function buriedCpuMs(pid: number): number {
+  return statOf(pid).buriedTicks * msPerTick;
+}
+
 export function descendantsOf(ancestor: number): number[] {
   const found: number[] = [];
   const toVisit = [ancestor];
@@ -35,7 +40,7 @@ export function descendantsOf(ancestor: number): number[] {
 }
 
 /** The kernel keeps children by the thread that forked. */
-function childrenOf(pid: number): number[] {
+export function childrenOf(pid: number): number[] {
   return list(`/proc/${pid}/task`).flatMap((thread) =>
     read(`/proc/${pid}/task/${thread}/children`).split(" ").filter(Boolean).map(Number),
   );
@@ -79,10 +84,11 @@ function list(path: string): string[] {
  */
 export function killTree(ancestor: number): void {
   const family = [...descendantsOf(ancestor), ancestor];
-  for (const signal of ["SIGSTOP", "SIGKILL"] as const) for (const pid of family) send(pid, signal);
+  for (const signal of ["SIGSTOP", "SIGKILL"] as const) for (const pid of family) killProcess(pid, signal);
 }
 
-function send(pid: number, signal: NodeJS.Signals): void {
+/** Harmless when it is gone. */
+export function killProcess(pid: number, signal: NodeJS.Signals = "SIGKILL"): void {
   try {
     process.kill(pid, signal);
   } catch (error) {

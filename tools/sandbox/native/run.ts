@@ -2,12 +2,12 @@
  * One run of a native guest: what it prints, what it uses, and what ends it. How it is boxed is the executor's; here are
  * the limits that the kernel does not keep by itself.
  */
-import { excessOf, type Usage } from "../files.ts";
+import { excessOf, type Usage as FileUsage } from "../files.ts";
 import { Recorder, runResult } from "../recorder.ts";
 import type { Isolation, OutputChunk, Policy, RunRequest, RunResult, RunStatus } from "../types.ts";
 import type { Workspace } from "../workspace.ts";
 import { countFiles } from "./files.ts";
-import { usageOfDescendants } from "./processes.ts";
+import { buriedCpuMs, type Usage, usageOfDescendants } from "./processes.ts";
 
 export interface GuestExit {
   readonly code: number | null;
@@ -60,12 +60,13 @@ export async function runGuest(request: RunRequest, context: RunContext): Promis
 
   let verdict: Verdict | undefined;
   let guest: Guest | undefined;
+  let buriedBefore = 0;
   const stop = (because: Verdict): void => {
     verdict ??= because;
     guest?.kill();
   };
   const check = (): Promise<Verdict | undefined> => fileVerdict(context, before);
-  using _ = boundaries(request, context, { stop, check, ancestor: () => guest?.ancestor });
+  using _ = boundaries(request, context, { stop, check, usage: () => guest && usageSince(guest, buriedBefore) });
   try {
     guest = await context.start((stream, chunk) => {
       recorder.write(stream, chunk);
@@ -74,6 +75,7 @@ export async function runGuest(request: RunRequest, context: RunContext): Promis
   } catch (error) {
     return finish(verdict ?? { status: "denied", note: error instanceof Error ? error.message : "It did not start" });
   }
+  buriedBefore = buriedCpuMs(guest.ancestor);
   if (verdict) guest.kill(); // while it started
   const exit = await guest.ended;
   verdict ??= verdictOf(exit, recorder.text("stderr")) ?? (await check());
@@ -97,42 +99,46 @@ const shellCode = { cpu: 128 + 24, fileSize: 128 + 25 };
 const ranOutOfMemory = /(?:^|\n)(?:MemoryError\s*$|.*JavaScript heap out of memory)/;
 
 /** Too much is a verdict only if it became more: a guest must be able to delete what another one left. */
-async function fileVerdict(context: RunContext, before: Usage): Promise<Verdict | undefined> {
+async function fileVerdict(context: RunContext, before: FileUsage): Promise<Verdict | undefined> {
   const now = await filesOf(context);
   const note = excessOf(now, context.policy);
   const isMore = now.bytes > before.bytes || now.files > before.files;
   return note !== undefined && isMore ? { status: "output_limit", note } : undefined;
 }
 
-function filesOf({ workspace, temporary, policy }: RunContext): Promise<Usage> {
+function filesOf({ workspace, temporary, policy }: RunContext): Promise<FileUsage> {
   return countFiles([workspace.root, ...(temporary ? [temporary] : [])], policy);
+}
+
+/** The ancestor may have buried earlier guests. */
+function usageSince({ ancestor }: Guest, buriedBefore: number): Usage {
+  const usage = usageOfDescendants(ancestor);
+  return { ...usage, cpuMs: usage.cpuMs - buriedBefore };
 }
 
 interface Control {
   readonly stop: (because: Verdict) => void;
   /** Whether the files are too many. */
   readonly check: () => Promise<Verdict | undefined>;
-  readonly ancestor: () => number | undefined;
+  readonly usage: () => Usage | undefined;
 }
 
 /** Everything that may end a run, until disposed of. */
 function boundaries(request: RunRequest, { policy, overhead }: RunContext, control: Control): Disposable {
   const { signal } = request;
-  const { stop, ancestor } = control;
+  const { stop, usage } = control;
   const onAbort = (): void => stop({ status: "killed" });
   signal?.addEventListener("abort", onAbort, { once: true });
   const wallMs = Math.min(request.timeoutMs ?? policy.wallMs, policy.wallMs);
   const wall = setTimeout(() => stop({ status: "timeout" }), wallMs);
-  let cpuBefore: number | undefined;
   const watch = setInterval(() => {
-    const pid = ancestor();
-    if (pid === undefined) return;
-    const { processes, memoryMb, cpuMs } = usageOfDescendants(pid);
-    cpuBefore ??= cpuMs;
+    const now = usage();
+    if (!now) return;
+    const { processes, memoryMb, cpuMs } = now;
     if (memoryMb > policy.memMb + (overhead?.memoryMb ?? 0)) stop({ status: "oom" });
     if (processes > policy.procs + (overhead?.processes ?? 0))
       stop({ status: "killed", note: `It started more than ${policy.procs} processes` });
-    if (cpuMs - cpuBefore > policy.cpuMs) stop({ status: "timeout", note: "It used more CPU time than it may" });
+    if (cpuMs > policy.cpuMs) stop({ status: "timeout", note: "It used more CPU time than it may" });
   }, watchMs);
   const counting = countRepeatedly(control);
   return {
