@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { PawlError } from "./errors.ts";
+import { isolations } from "./isolation.ts";
 
 const flag = z.stringbool().default(false);
 
@@ -40,6 +41,8 @@ const Environment = z.object({
   PAWL_CORS_ORIGINS: z.string().default(""),
   /** Extra `Host` values that are served, separated by commas. */
   PAWL_ALLOWED_HOSTS: z.string().default(""),
+  /** The weakest isolation in which code of a model may run; a machine that has nothing as strong runs none. */
+  PAWL_SANDBOX_MIN: z.enum(isolations).default("wasm"),
   /** Hosts that the tool `fetch_url` may reach, separated by commas; `*.x` matches subdomains. */
   PAWL_FETCH_ALLOW: z.string().default(""),
   /** `smtp://user:password@host:port`; without it e-mails are written to a folder. */
@@ -80,6 +83,7 @@ export function readConfig(env: Record<string, string | undefined>) {
     internalRoutes: e.PAWL_INTERNAL_ROUTES,
     corsOrigins: list(e.PAWL_CORS_ORIGINS),
     allowedHosts: list(e.PAWL_ALLOWED_HOSTS),
+    sandboxMin: e.PAWL_SANDBOX_MIN,
     fetchAllow: list(e.PAWL_FETCH_ALLOW),
     smtpUrl: e.PAWL_SMTP_URL,
     emailFrom: e.PAWL_EMAIL_FROM,

@@ -19,6 +19,7 @@ export const errorCodes = [
   "run_not_found",
   "checkpoint_not_found",
   "copy_source_missing",
+  "file_not_found",
   "already_exists",
   // its moment
   "thread_busy",
@@ -37,6 +38,7 @@ export const errorCodes = [
   "model_unavailable",
   "model_error",
   "sandbox_denied",
+  "file_refused",
   "tool_denied",
   "shutting_down",
   "database_unavailable",

@@ -8,6 +8,7 @@ import type { LangGraphRunnableConfig } from "@langchain/langgraph";
 import { hostOf } from "../lib/host.ts";
 import { executeTool, type Tool } from "../tools/index.ts";
 import { approvedArgs, needsReview, type Review } from "./approval.ts";
+import { settingsOf } from "./settings.ts";
 import type { RequestedCall } from "./tool-calls.ts";
 import { answered } from "./unknown-effect.ts";
 import { refusal, type ToolAnswer, toolResult } from "./tool-result.ts";
@@ -53,6 +54,7 @@ function execute(tool: Tool, call: RequestedCall, config: LangGraphRunnableConfi
       toolCallId: call.id,
       signal: config.signal ?? new AbortController().signal,
       host,
+      sandbox: settingsOf(config).sandbox,
     }),
   );
 }

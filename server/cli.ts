@@ -16,6 +16,7 @@ import { startServer } from "./main.ts";
 import { applySchema, labelOf, openDatabase, type OpenDatabase } from "./open-database.ts";
 import { type Project, readProject } from "./project.ts";
 import { openRuntime } from "./runtime.ts";
+import { testSandboxes } from "./sandboxes.ts";
 
 const HELP = `Usage: pawl <command> [options]
 
@@ -196,6 +197,7 @@ async function serve(options: Options, { project, log, database }: Ground): Prom
       `  Studio    ${studio}\n` +
       `Ready after ${(performance.now() / 1_000).toFixed(1)} s\n`,
   );
+  if (!options["no-workers"]) void testSandboxes(config().sandboxMin, log);
   return server;
 }
 
@@ -205,6 +207,7 @@ async function work({ project, log, database }: Ground): Promise<Running> {
   const startIsolated = isolateRuns({ sources: project.graphs, connection, log });
   const runtime = await openRuntime({ config: config(), log, connection, graphs, works: true, startIsolated });
   say(`Pawl executes runs of ${database.label}\nReady after ${(performance.now() / 1_000).toFixed(1)} s\n`);
+  void testSandboxes(config().sandboxMin, log);
   return {
     onDatabaseChanged: (handler) => runtime.onDatabaseChanged(handler),
     async close(graceMs) {

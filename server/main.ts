@@ -10,6 +10,8 @@ import type { Graphs } from "../runs/index.ts";
 import type { StartIsolated } from "../runs/isolation.ts";
 import { createApp } from "./app.ts";
 import { assistantRoutes } from "./assistants.ts";
+import { sandboxStates } from "../tools/sandbox/select.ts";
+import { fileRoutes } from "./files.ts";
 import { isLoopback } from "./guard.ts";
 import { listen } from "./listen.ts";
 import { createMetrics, type PoolFigures } from "./metrics.ts";
@@ -74,6 +76,7 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
     routes: [
       metrics.routes,
       metaRoutes({
+        sandboxes: () => sandboxStates(config.sandboxMin),
         checks: { database: () => checkDatabase(runtime), model: checkModel },
         ...(config.internalRoutes && { truncate: (what) => truncate(runtime.pool, what) }),
       }),
@@ -85,6 +88,10 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
         openAnswers,
       }),
       threadRoutes(runtime.threads),
+      fileRoutes({
+        dataDir: config.dataDir,
+        requireThread: (principal, threadId) => runtime.threads.get(principal, threadId),
+      }),
       assistantRoutes(runtime.assistants),
     ],
   });

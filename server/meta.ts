@@ -22,11 +22,13 @@ export type Truncate = z.infer<typeof Truncate>;
 export interface MetaOptions {
   /** What has to work, by name. Each resolves, or rejects with the reason, which clients get to read. */
   readonly checks: Readonly<Record<"database" | "model", () => Promise<void>>>;
+  /** What runs code of a model here. */
+  readonly sandboxes?: () => Readonly<Record<string, unknown>>;
   /** Empties tables. Absent in production: whoever may call it deletes everything. */
   readonly truncate?: (what: Truncate) => Promise<void>;
 }
 
-export function metaRoutes({ checks, truncate }: MetaOptions): Hono<ServerEnv> {
+export function metaRoutes({ checks, sandboxes = () => ({}), truncate }: MetaOptions): Hono<ServerEnv> {
   const app = new Hono<ServerEnv>();
 
   app.get("/ok", async (c) => {
@@ -42,7 +44,7 @@ export function metaRoutes({ checks, truncate }: MetaOptions): Hono<ServerEnv> {
     return c.json({ ready, checks: { database, model } }, ready ? 200 : 503);
   });
 
-  app.get("/info", (c) => c.json(info));
+  app.get("/info", (c) => c.json({ ...info, sandboxes: sandboxes() }));
 
   if (truncate) {
     app.post("/internal/truncate", async (c) => {

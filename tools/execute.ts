@@ -18,7 +18,7 @@ import { type Tool, type ToolContext, ToolFailure } from "./tool.ts";
 const maxAttempts = 3;
 const firstDelayMs = 100;
 
-export type ExecuteContext = Pick<ToolContext, "threadId" | "toolCallId" | "signal" | "host"> & {
+export type ExecuteContext = Pick<ToolContext, "threadId" | "toolCallId" | "signal" | "host" | "sandbox"> & {
   readonly config?: Config;
 };
 

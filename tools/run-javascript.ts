@@ -1,8 +1,6 @@
 import { z } from "zod";
-import { selectExecutor } from "./sandbox/select.ts";
-import { defaultPolicy } from "./sandbox/types.ts";
-import { openWorkspace } from "./sandbox/workspace.ts";
-import { defineTool, ToolFailure } from "./tool.ts";
+import { runCode, startAllowanceMs } from "./run-code.ts";
+import { defineTool } from "./tool.ts";
 
 const codeMs = 10_000;
 
@@ -16,18 +14,10 @@ export const runJavascript = defineTool({
   ].join(" "),
   input: z.strictObject({ code: z.string().min(1).max(100_000).describe("The program, complete in itself") }),
   effect: "none",
-  // The code's own limit comes first, so that the model learns what was printed until then.
-  timeoutMs: codeMs + 10_000,
-  async run({ code }, { signal, threadId, config }) {
-    const executor = await selectExecutor("js");
-    const session = await executor.open(await openWorkspace(config.dataDir, threadId), defaultPolicy);
-    try {
-      const result = await session.run({ language: "js", code, timeoutMs: codeMs, signal });
-      if (result.status === "denied") throw new ToolFailure("DENIED", result.stderr);
-      const { status, value, stdout, stderr, truncated } = result;
-      return { status, value, console: stdout, ...(stderr && { error: stderr }), truncated, untrusted: true };
-    } finally {
-      await session.close();
-    }
+  timeoutMs: codeMs + startAllowanceMs,
+  async run({ code }, context) {
+    const result = await runCode({ language: "js", code, timeoutMs: codeMs }, context);
+    const { status, value, stdout, stderr, truncated, isolation } = result;
+    return { status, value, console: stdout, ...(stderr && { error: stderr }), truncated, isolation, untrusted: true };
   },
 });

@@ -6,6 +6,7 @@ import { z } from "zod";
 import type { Config } from "../lib/config.ts";
 import type { ReconcileContext, Reconciliation } from "../lib/effect.ts";
 import type { HostPorts } from "../lib/host.ts";
+import type { Narrowing } from "./sandbox/policy.ts";
 
 /** `none`: it may run again. `idempotent`: repeating it with the same key changes nothing. `irreversible`: never twice. */
 export type EffectKind = "none" | "idempotent" | "irreversible";
@@ -17,6 +18,8 @@ export interface ToolContext {
   readonly signal: AbortSignal;
   readonly host: HostPorts;
   readonly config: Config;
+  /** What this run allows less than the tools' own policies do. */
+  readonly sandbox?: Narrowing | undefined;
   /** The same for every attempt at this call with these arguments. */
   readonly idempotencyKey: string;
   /** Nothing may be sent after it; `signal` keeps it for you. By the clock of the database where the call has an effect. */

@@ -1,19 +1,15 @@
 import { z } from "zod";
-import { writeWorkspaceFile } from "./sandbox/files.ts";
-import { defaultPolicy } from "./sandbox/types.ts";
 import { defineTool } from "./tool.ts";
-import { inWorkspace, WorkspacePath } from "./workspace-path.ts";
+import { FilePath, withFiles } from "./workspace.ts";
 
 export const writeFile = defineTool({
   name: "write_file",
   description:
     "Creates or replaces a text file in this conversation's workspace, with the folders above it. It does not append, and it cannot write anywhere else.",
-  input: z.strictObject({ path: WorkspacePath, text: z.string().max(1_000_000) }),
+  input: z.strictObject({ file_path: FilePath, content: z.string().max(1_000_000) }),
   effect: "idempotent",
-  run: ({ path, text }, context) =>
-    inWorkspace(context, async (workspace) => {
-      const content = Buffer.from(text);
-      await writeWorkspaceFile(workspace, { path, content }, defaultPolicy);
-      return { path, bytes: content.length };
-    }),
+  async run({ file_path, content }, context) {
+    await withFiles(context, (backend) => backend.write(file_path, content));
+    return { file_path, bytes: Buffer.byteLength(content) };
+  },
 });

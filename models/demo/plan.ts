@@ -31,7 +31,7 @@ const abilities: readonly (readonly [tool: string, ability: string])[] = [
   ["current_time", 'tell the time ("What time is it?")'],
   ["write_file", 'write files ("Save hello to file notes.txt")'],
   ["read_file", 'read files ("Read notes.txt")'],
-  ["list_files", 'list files ("List the files")'],
+  ["ls", 'list files ("List the files")'],
   ["fetch_url", 'fetch pages ("Fetch https://example.org")'],
   [
     "send_email",
@@ -99,13 +99,15 @@ function time(text: string): Found | undefined {
 
 function listFiles(text: string): Found | undefined {
   const match = /\blist\b[^.]{0,40}\bfiles\b|\b(?:what|which) files\b/i.exec(text);
-  return match ? { at: match.index, step: [{ name: "list_files", args: {} }] } : undefined;
+  return match ? { at: match.index, step: [{ name: "ls", args: {} }] } : undefined;
 }
 
 function readFile(text: string): Found | undefined {
   const verb = String.raw`\b(?:read|show|open|print)\s+(?:me\s+)?(?:the\s+)?(?:file\s+)?`;
   const match = new RegExp(verb + FILE, "i").exec(blank(text, [ADDRESS, URL]));
-  return match ? { at: match.index, step: [{ name: "read_file", args: { path: match.groups!["path"] } }] } : undefined;
+  return match
+    ? { at: match.index, step: [{ name: "read_file", args: { file_path: match.groups!["path"] } }] }
+    : undefined;
 }
 
 function writeFile(text: string, lastResult: string): Found | undefined {
@@ -121,7 +123,7 @@ function writeFile(text: string, lastResult: string): Found | undefined {
     step: [
       {
         name: "write_file",
-        args: { path: match.groups!["path"], text: needsResult ? lastResult : unquote(content) },
+        args: { file_path: match.groups!["path"], content: needsResult ? lastResult : unquote(content) },
       },
     ],
   };

@@ -28,8 +28,8 @@ export function failed(output: string): boolean {
 export function resultOf(output: string): string {
   const wrapped = objectIn(output);
   const result = wrapped?.result ?? wrapped?.message ?? output;
-  const { value, text, local, error, entries } = Object(result) as Record<string, unknown>;
-  const telling = error ?? value ?? text ?? local ?? namesOf(entries) ?? result;
+  const { value, content, text, local, error, files } = Object(result) as Record<string, unknown>;
+  const telling = error ?? value ?? content ?? text ?? local ?? namesOf(files) ?? result;
   return typeof telling === "string" ? telling : JSON.stringify(telling);
 }
 
@@ -47,10 +47,10 @@ function sentenceOf({ name, args, output }: Done): string {
     case "current_time":
       return `The time is ${result}.`;
     case "read_file":
-      return `${String(args["path"])} says: ${result}`;
+      return `${String(args["file_path"])} says: ${result}`;
     case "write_file":
-      return `I wrote ${String(args["path"])}.`;
-    case "list_files":
+      return `I wrote ${String(args["file_path"])}.`;
+    case "ls":
       return `The files are: ${result}`;
     case "fetch_url":
       return `${String(args["url"])} says: ${result}`;
@@ -62,9 +62,9 @@ function sentenceOf({ name, args, output }: Done): string {
 }
 
 /** What a listing of files says. */
-function namesOf(entries: unknown): string | undefined {
-  if (!Array.isArray(entries)) return undefined;
-  return entries.map((entry: { path?: unknown }) => String(entry.path)).join(", ") || "none";
+function namesOf(files: unknown): string | undefined {
+  if (!Array.isArray(files)) return undefined;
+  return files.map((file: { path?: unknown }) => String(file.path)).join(", ") || "none";
 }
 
 function isFailure(status: unknown): boolean {

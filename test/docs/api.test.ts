@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import { errorCodes, PawlError } from "../../lib/errors.ts";
 import { assistantRoutes } from "../../server/assistants.ts";
+import { fileRoutes } from "../../server/files.ts";
 import { metaRoutes } from "../../server/meta.ts";
 import { createMetrics } from "../../server/metrics.ts";
 import { toProblem } from "../../server/problem.ts";
@@ -17,11 +18,13 @@ const unused = {} as never;
 test("the endpoints of the page are those of the server", () => {
   const runs = { runs: unused, log: silent, heartbeatSeconds: 1, closing: AbortSignal.abort() };
   const metrics = createMetrics({ figures: unused, pools: unused });
+  const files = fileRoutes({ dataDir: "", requireThread: unused });
   const routes = [
     metrics.routes,
     metaRoutes({ checks: unused }),
     runRoutes(runs),
     threadRoutes(unused),
+    files,
     assistantRoutes(unused),
   ];
   const served = testApp({ routes }).routes.filter(({ method }) => method !== "ALL");

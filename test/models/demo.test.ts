@@ -8,7 +8,7 @@ import { historyViolations } from "../../models/demo/validate-history.ts";
 import { tools } from "../../tools/index.ts";
 import type { ModelEndpoint } from "../../models/endpoint.ts";
 
-const names = ["run_javascript", "current_time", "write_file", "read_file", "list_files", "fetch_url", "send_email"];
+const names = ["run_javascript", "current_time", "write_file", "read_file", "ls", "fetch_url", "send_email"];
 const toolsOf = (offered: readonly string[]) =>
   offered.map((name) => ({ type: "function" as const, function: { name, description: name, parameters: {} } }));
 
@@ -56,11 +56,11 @@ describe("what the demo model understands", () => {
     ["Run `console.log('x')`", [run("console.log('x')")]],
     ["What time is it?", [{ name: "current_time", args: {} }]],
     ["the current time in Europe/Berlin", [{ name: "current_time", args: { time_zone: "Europe/Berlin" } }]],
-    ["list the files", [{ name: "list_files", args: {} }]],
-    ["read notes.txt", [{ name: "read_file", args: { path: "notes.txt" } }]],
+    ["list the files", [{ name: "ls", args: {} }]],
+    ["read notes.txt", [{ name: "read_file", args: { file_path: "notes.txt" } }]],
     [
       'Save "hello, ann@example.org" to file notes.txt',
-      [{ name: "write_file", args: { path: "notes.txt", text: "hello, ann@example.org" } }],
+      [{ name: "write_file", args: { file_path: "notes.txt", content: "hello, ann@example.org" } }],
     ],
     ["fetch https://example.org/a?b=1.", [{ name: "fetch_url", args: { url: "https://example.org/a?b=1" } }]],
     [
@@ -75,7 +75,7 @@ describe("what the demo model understands", () => {
     ["Email ann@example.org the result of 6*7", [run("6*7"), email("ann@example.org", unnamed, "42")]],
     [
       "compute 2+2 and save the result to a file called r.txt",
-      [run("2+2"), { name: "write_file", args: { path: "r.txt", text: "42" } }],
+      [run("2+2"), { name: "write_file", args: { file_path: "r.txt", content: "42" } }],
     ],
   ])("%s", async (text, expected) => {
     const { calls, answer } = await converse(text, '{"status":"ok","result":42}');
@@ -113,8 +113,8 @@ test("the answer names the result", async () => {
 test.each([
   ["What time is it?", { utc: "2026-01-01T00:00:00Z", local: "midnight" }, "The time is midnight."],
   ["Run `1 + 1`", { status: "ok", value: 2, console: "" }, "The result of 1 + 1 is 2."],
-  ["read a.txt", { path: "a.txt", text: "status: error" }, "a.txt says: status: error"],
-  ["list the files", { entries: [{ path: "a.txt" }, { path: "b" }], more: false }, "The files are: a.txt, b"],
+  ["read a.txt", { file_path: "a.txt", content: "status: error" }, "a.txt says: status: error"],
+  ["list the files", { files: [{ path: "a.txt" }, { path: "b" }], more: false }, "The files are: a.txt, b"],
   ["Run `x`", { status: "error", error: "x is not defined" }, "did not succeed. The tool says: x is not defined"],
 ])("the answer to %j names what matters in the tool's result", async (text, result, expected) => {
   const { answer } = await converse(text, JSON.stringify({ status: "ok", result }));
@@ -145,7 +145,7 @@ test("tools that are not offered are not called", async () => {
 test("tool choice is obeyed", async () => {
   const question = [new HumanMessage("What is 17 * 23?")];
   expect((await ask(question, { toolChoice: "none" })).tool_calls).toEqual([]);
-  expect((await ask(question, { toolChoice: "list_files" })).tool_calls).toMatchObject([{ name: "list_files" }]);
+  expect((await ask(question, { toolChoice: "ls" })).tool_calls).toMatchObject([{ name: "ls" }]);
   const required = await ask([new HumanMessage("Hello")], { toolChoice: "required" });
   expect(required.tool_calls).toHaveLength(1);
 });

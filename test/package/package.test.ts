@@ -28,7 +28,7 @@ test("the package holds compiled code, declarations and migrations, and no sourc
       "dist/server/index.d.ts",
       "dist/db/migrations/0001_init.sql",
       "dist/runs/membership/heartbeat-thread.js",
-      "dist/tools/sandbox/wasm/guest.js",
+      "dist/tools/sandbox/wasm/guest-js.js",
     ]),
   );
   const strays = packed.filter(

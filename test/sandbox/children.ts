@@ -12,7 +12,7 @@ function isOurGuest(pid: string): boolean {
     const [state, parent] = readFileSync(`/proc/${pid}/stat`, "utf8")
       .replace(/^.*\) /s, "")
       .split(" ");
-    const isGuest = readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("wasm/guest.");
+    const isGuest = readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("wasm/guest-");
     return Number(parent) === process.pid && state !== "Z" && isGuest;
   } catch {
     return false; // ended while we looked

@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { Capture, headAndTail, plainText } from "../../tools/sandbox/output.ts";
+import { Capture, headAndTail, LiveText, plainText } from "../../tools/sandbox/output.ts";
 
 test("what was kept and what was dropped add up, however the output was cut into pieces", () => {
   fc.assert(
@@ -41,6 +41,31 @@ test("no control character survives", () => {
   fc.assert(
     fc.property(fc.string({ unit: "binary" }), (text) => {
       expect(plainText(text)).not.toMatch(/[^\P{Cc}\t\n]|[\u202a-\u202e\u2066-\u2069]/u);
+    }),
+  );
+});
+
+test("output that is shown while it comes is stripped of the same, wherever it was cut", () => {
+  const sequences = fc.constantFrom(
+    "\u001b[31m",
+    "\u001b]0;title\u0007",
+    "\u001b",
+    "\u009b2J",
+    "é",
+    "👩‍🔬",
+    "\r\n",
+    "a",
+    "\u202e",
+    "\n",
+  );
+  fc.assert(
+    fc.property(fc.array(sequences, { maxLength: 20 }), fc.integer({ min: 1, max: 5 }), (parts, size) => {
+      const bytes = Buffer.from(parts.join(""));
+      let shown = "";
+      const live = new LiveText((text) => (shown += text));
+      for (let at = 0; at < bytes.length; at += size) live.write(bytes.subarray(at, at + size));
+      live.end();
+      expect(shown).toBe(plainText(parts.join("")));
     }),
   );
 });

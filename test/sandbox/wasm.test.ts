@@ -1,12 +1,17 @@
-/** Attacks on the wasm executor: J01 to J27 of docs/sandbox.md, as far as an engine without host objects has them. */
-import { readFileSync } from "node:fs";
+/** The wasm executor from outside: results, limits, the process around a guest. What attacks it is in attacks/. */
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { defaultPolicy, type RunResult, type RunStatus, type Session } from "../../tools/sandbox/types.ts";
+import { defaultPolicy, type RunResult, type Session } from "../../tools/sandbox/types.ts";
 import { createWasmExecutor } from "../../tools/sandbox/wasm/executor.ts";
 import { guestPids } from "./children.ts";
 
 const executor = createWasmExecutor();
-const nowhere = { threadId: "00000000-0000-4000-8000-000000000000", root: "/nowhere" };
+const nowhere = {
+  threadId: "00000000-0000-4000-8000-000000000000",
+  root: mkdtempSync(join(tmpdir(), "pawl-wasm-")),
+};
 let session: Session;
 
 beforeAll(async () => {
@@ -16,6 +21,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await executor.close();
+  rmSync(nowhere.root, { recursive: true });
   delete process.env["PAWL_TEST_SECRET"];
   expect(guestPids(), "no guest outlives its executor").toEqual([]);
 });
@@ -72,95 +78,6 @@ describe("what code can do", () => {
     await run("globalThis.left = 'behind'; Array.prototype.planted = 1; 1");
     expect((await run("[typeof left, [].planted === undefined]")).value).toEqual(["undefined", true]);
   });
-});
-
-/** Code that yields true when the attack failed. */
-const escapes: readonly (readonly [string, string])[] = [
-  [
-    "J01 environment",
-    "typeof process === 'undefined' && !JSON.stringify(Object.getOwnPropertyNames(globalThis)).includes('env')",
-  ],
-  ["J02 require", "typeof require === 'undefined' && typeof module === 'undefined'"],
-  [
-    "J03 this.constructor.constructor",
-    "(() => { try { return !this.constructor.constructor('return process')() } catch { return true } })()",
-  ],
-  [
-    "J04 a host function's constructor",
-    "(() => { try { return !console.log.constructor('return process')() } catch { return true } })()",
-  ],
-  [
-    "J05 a host error's constructor",
-    "(() => { try { null.x } catch (e) { try { return !e.constructor.constructor('return process')() } catch { return true } } })()",
-  ],
-  ["J13 network", "['fetch', 'XMLHttpRequest', 'WebSocket', 'Deno', 'Bun'].every((name) => !(name in globalThis))"],
-  ["J15 WebAssembly", "typeof WebAssembly === 'undefined'"],
-  [
-    "J19 Atomics.wait",
-    "(() => { try { Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0); return false } catch { return true } })()",
-  ],
-  ["J20 process.exit", "(() => { try { process.exit(0) } catch { return true } })()"],
-  [
-    "J24 dynamic import",
-    "(await Promise.allSettled(['fs', 'node:fs', '/etc/passwd', './vm.ts'].map((m) => import(m)))).every((r) => r.status === 'rejected')",
-  ],
-  [
-    "J25 timers",
-    "['setTimeout', 'setInterval', 'setImmediate', 'queueMicrotask'].every((name) => typeof globalThis[name] !== 'function' || name === 'queueMicrotask')",
-  ],
-];
-
-test.each(escapes)("%s finds nothing", async (_name, code) => {
-  expect(await run(code)).toMatchObject({ status: "ok", value: true });
-});
-
-/** Code that must be stopped: how it may end, and within which limits. */
-const bombs: readonly (readonly [string, string, RunStatus[]])[] = [
-  ["J07 endless loop", "for (;;);", ["timeout"]],
-  [
-    "J07b endless loop that catches everything",
-    "for (;;) { try { for (;;); } catch {} finally { continue; } }",
-    ["timeout"],
-  ],
-  ["J08 regular expression", "/^(a+)+$/.test('a'.repeat(40) + 'b')", ["timeout"]],
-  ["J09 array", "const a = []; for (;;) a.push(new Array(1e5).fill(1));", ["oom"]],
-  [
-    "J09b array that catches",
-    "const a = []; for (;;) { try { a.push(new Array(1e5).fill(1)); } catch {} }",
-    ["timeout", "oom"],
-  ],
-  ["J10 string doubling", "let s = 'x'; for (;;) s += s;", ["oom", "error"]],
-  ["J11 recursion", "(function f() { f(); })()", ["error"]],
-  ["J12 microtask loop", "function f() { Promise.resolve().then(f); } f(); 1", ["timeout"]],
-  ["J12b async loop", "for (;;) await 0;", ["timeout"]],
-  ["J14 endless console.log", "for (;;) console.log('x'.repeat(1000));", ["output_limit"]],
-  ["J14b one huge console.log", "console.log('x'.repeat(20_000_000));", ["output_limit"]],
-  ["J16 big integer", "let x = 3n; for (;;) x = x * x;", ["timeout", "oom", "error"]],
-  ["J16b one native operation", "3n ** 30_000_000n", ["timeout", "oom", "error"]],
-  ["J17 4 GB buffer", "new ArrayBuffer(4 * 1024 ** 3)", ["error", "oom"]],
-  ["J18 native sort", "new Uint8Array(5e6).fill(1).sort((a, b) => { for (;;); })", ["timeout"]],
-  ["J21 getter loop in the result", "({ get x() { for (;;); } })", ["timeout"]],
-  ["J21b toJSON loop", "({ toJSON() { for (;;); } })", ["timeout"]],
-  ["J21c thenable loop", "({ then() { for (;;); } })", ["timeout"]],
-  ["J22 getter loop in a thrown error", "throw { get message() { for (;;); } }", ["timeout"]],
-  [
-    "J22b toString loop in a printed value",
-    "console.log({ toJSON() { throw 1 }, toString() { for (;;); } })",
-    ["timeout"],
-  ],
-  ["J26 huge result", "'x'.repeat(1_000_000)", ["output_limit"]],
-  ["J27 deep result", "let v = 1; for (let i = 0; i < 1000; i++) v = [v]; v", ["error"]],
-  ["J27b deeper result", "let v = 1; for (let i = 0; i < 1e5; i++) v = [v]; v", ["error", "timeout"]],
-];
-
-test.each(bombs)("%s is stopped within its limits", async (_name, code, statuses) => {
-  // Where time is not what stops it, a busy machine must not be either.
-  const timeoutMs = statuses.includes("timeout") ? 400 : 10_000;
-  const result = await run(code, timeoutMs);
-  expect(statuses).toContain(result.status);
-  expect(result.durationMs).toBeLessThan(timeoutMs + 3_000);
-  expect(result).not.toHaveProperty("value");
-  expect(Buffer.byteLength(result.output)).toBeLessThan(25_000);
 });
 
 test("J06 a result cannot bring keys that reach a prototype", async () => {
@@ -225,27 +142,31 @@ test("a guest process has no environment, no files, no root, and the limits of i
   await expect.poll(() => read("status")).toMatch(/^Uid:\t(?!0\b)\d+/m);
   expect(read("environ")).toBe("");
   expect(read("limits")).toMatch(/Max file size\s+0 /);
-  expect(read("limits")).toMatch(/Max cpu time\s+12 /);
+  expect(read("limits")).toMatch(/Max cpu time\s+13 /);
   expect(read("limits")).toMatch(/Max data size\s+939524096 /);
 });
 
 test("idle guests that somebody killed are replaced", async () => {
   await run("1");
   await expect.poll(() => guestPids().length).toBeGreaterThan(1);
-  for (const pid of guestPids()) process.kill(pid, "SIGKILL");
-  await expect.poll(() => guestPids().length).toBe(0);
+  // One more may still be starting in the place of the one that was used.
+  const killAll = (): number => {
+    const pids = guestPids();
+    for (const pid of pids) process.kill(pid, "SIGKILL");
+    return pids.length;
+  };
+  await expect.poll(killAll, { timeout: 20_000 }).toBe(0);
   expect(await run("2")).toMatchObject({ status: "ok", value: 2 });
 });
 
-test("other languages, network and environment are refused, not ignored", async () => {
-  expect(await session.run({ language: "python", code: "1" })).toMatchObject({ status: "denied" });
+test("network and environment are refused, not ignored", async () => {
   const open = (policy: object) => executor.open(nowhere, { ...defaultPolicy, ...policy });
   await expect(open({ network: { allow: ["example.com"] } })).rejects.toMatchObject({ code: "sandbox_denied" });
   await expect(open({ env: { TOKEN: "x" } })).rejects.toMatchObject({ code: "sandbox_denied" });
 });
 
 test("the self-test passes here, and calls in parallel do not mix", async () => {
-  expect(await executor.probe()).toEqual({ available: true, languages: ["js"] });
+  expect(await executor.probe("js")).toEqual({ available: true, languages: ["js"] });
   const results = await Promise.all([1, 2, 3, 4].map((n) => run(`console.log(${n}); ${n}`)));
   expect(results.map(({ value, stdout }) => [value, stdout])).toEqual([1, 2, 3, 4].map((n) => [n, `${n}\n`]));
 });

@@ -13,10 +13,16 @@ describe("the list", () => {
   test("says what each tool does to the world and which one a person has to approve", () => {
     expect(tools.map(({ name, effect, needsApproval }) => [name, effect, needsApproval])).toEqual([
       ["current_time", "none", false],
+      ["delete_file", "idempotent", false],
+      ["edit_file", "idempotent", false],
       ["fetch_url", "none", false],
-      ["list_files", "none", false],
+      ["glob", "none", false],
+      ["grep", "none", false],
+      ["ls", "none", false],
       ["read_file", "none", false],
       ["run_javascript", "none", false],
+      ["run_python", "idempotent", false],
+      ["run_shell", "idempotent", false],
       ["send_email", "irreversible", true],
       ["write_file", "idempotent", false],
     ]);
@@ -66,23 +72,57 @@ describe("the files of a conversation", () => {
   test("are written, listed and read", async () => {
     using harness = createHarness();
     const call = (name: string, args: unknown) => executeTool(named(name), args, harness.context());
-    expect(await call("write_file", { path: "a/b.txt", text: "Grüße\n" })).toEqual({
+    expect(await call("write_file", { file_path: "a/b.txt", content: "Grüße\n" })).toEqual({
       status: "ok",
-      result: { path: "a/b.txt", bytes: 8 },
+      result: { file_path: "a/b.txt", bytes: 8 },
     });
-    expect(await call("read_file", { path: "/workspace/a/b.txt" })).toMatchObject({
-      result: { text: "Grüße\n", untrusted: true },
+    expect(await call("read_file", { file_path: "/workspace/a/b.txt" })).toMatchObject({
+      result: { content: "Grüße\n", total_lines: 1, untrusted: true },
     });
-    expect(await call("list_files", {})).toMatchObject({
-      result: { entries: [{ path: "a" }, { path: "a/b.txt", size: 8 }], more: false },
+    expect(await call("ls", {})).toMatchObject({
+      result: { files: [{ path: "/workspace/a", is_dir: true }], more: false },
     });
+    expect(await call("ls", { path: "a" })).toMatchObject({
+      result: { files: [{ path: "/workspace/a/b.txt", size: 8 }] },
+    });
+  });
+
+  test("are edited, found by name and by content, and deleted", async () => {
+    using harness = createHarness();
+    const call = (name: string, args: unknown) => executeTool(named(name), args, harness.context());
+    await call("write_file", { file_path: "a/b.txt", content: "one two\ntwo (x)\n" });
+    const edit = { file_path: "a/b.txt", old_string: "two", new_string: "three" };
+    expect(await call("edit_file", edit)).toMatchObject({
+      code: "FAILED",
+      message: expect.stringContaining("occurs 2 times"),
+    });
+    expect(await call("edit_file", { ...edit, replace_all: true })).toMatchObject({ result: { occurrences: 2 } });
+    expect(await call("edit_file", { ...edit, old_string: "nine" })).toMatchObject({ code: "FAILED" });
+    expect(await call("glob", { pattern: "**/*.txt" })).toMatchObject({ result: { files: ["/workspace/a/b.txt"] } });
+    expect(await call("grep", { pattern: "(x)" })).toMatchObject({
+      result: { matches: [{ path: "/workspace/a/b.txt", line: 2, text: "three (x)" }], more: false, untrusted: true },
+    });
+    expect(await call("delete_file", { file_path: "a" })).toMatchObject({ status: "ok" });
+    expect(await call("ls", {})).toMatchObject({ result: { files: [] } });
+  });
+
+  test("are read by the page", async () => {
+    using harness = createHarness();
+    const lines = Array.from({ length: 1_200 }, (_, n) => `line ${n}`).join("\n");
+    await executeTool(named("write_file"), { file_path: "long", content: lines }, harness.context());
+    const page = (offset: number) => executeTool(named("read_file"), { file_path: "long", offset }, harness.context());
+    expect(await page(0)).toMatchObject({ result: { total_lines: 1_200, next_offset: 500 } });
+    const last = await page(1_000);
+    expect(last).toMatchObject({ result: { content: expect.stringMatching(/^line 1000\n[^]*line 1199$/) } });
+    expect(last).not.toHaveProperty("result.next_offset");
+    expect(await page(1_200)).toMatchObject({ code: "FAILED", message: expect.stringContaining("past the end") });
   });
 
   test("are not those of another conversation", async () => {
     using harness = createHarness();
-    await executeTool(named("write_file"), { path: "x", text: "mine" }, harness.context());
+    await executeTool(named("write_file"), { file_path: "x", content: "mine" }, harness.context());
     const other = harness.context({}, { threadId: "0190b7e0-0000-7000-8000-000000000003" });
-    expect(await executeTool(named("read_file"), { path: "x" }, other)).toMatchObject({
+    expect(await executeTool(named("read_file"), { file_path: "x" }, other)).toMatchObject({
       code: "FAILED",
       message: "file_not_found: x does not exist",
     });
@@ -95,8 +135,10 @@ describe("the files of a conversation", () => {
   ])("do not include %s", async (path, code) => {
     using harness = createHarness();
     for (const [name, args] of [
-      ["read_file", { path }],
-      ["write_file", { path, text: "x" }],
+      ["read_file", { file_path: path }],
+      ["write_file", { file_path: path, content: "x" }],
+      ["edit_file", { file_path: path, old_string: "x", new_string: "y" }],
+      ["delete_file", { file_path: path }],
     ] as const) {
       const outcome = await executeTool(named(name), args, harness.context());
       expect(outcome).toMatchObject({ code: "FAILED", message: expect.stringContaining(code) });
@@ -106,9 +148,9 @@ describe("the files of a conversation", () => {
 
   test("are text", async () => {
     using harness = createHarness();
-    await executeTool(named("write_file"), { path: "x", text: "\ud800" }, harness.context());
-    expect(await executeTool(named("read_file"), { path: "x" }, harness.context())).toMatchObject({
-      result: { text: "\ufffd" },
+    await executeTool(named("write_file"), { file_path: "x", content: "\ud800" }, harness.context());
+    expect(await executeTool(named("read_file"), { file_path: "x" }, harness.context())).toMatchObject({
+      result: { content: "\ufffd" },
     });
   });
 });
@@ -122,7 +164,7 @@ describe("run_javascript", () => {
   test("gives the value, what was printed, and says that neither is to be trusted", async () => {
     expect(await run("console.log('sum'); 1 + 2")).toEqual({
       status: "ok",
-      result: { status: "ok", value: 3, console: "sum\n", truncated: false, untrusted: true },
+      result: { status: "ok", value: 3, console: "sum\n", truncated: false, isolation: "wasm", untrusted: true },
     });
   });
 
@@ -140,5 +182,55 @@ describe("run_javascript", () => {
     const started = performance.now();
     await expect(call).rejects.toThrow("aborted");
     expect(performance.now() - started).toBeLessThan(1_200);
+  });
+});
+
+describe("run_shell and run_python", () => {
+  test("work on the conversation's files, one after the other, and say what ran them", async () => {
+    using harness = createHarness();
+    const call = (name: string, args: unknown) => executeTool(named(name), args, harness.context());
+    await call("write_file", { file_path: "numbers.txt", content: "3\n1\n2\n" });
+    expect(await call("run_shell", { command: "sort numbers.txt > sorted.txt; head -1 sorted.txt" })).toEqual({
+      status: "ok",
+      result: {
+        status: "ok",
+        exit_code: 0,
+        output: "1",
+        truncated: false,
+        isolation: expect.any(String),
+        untrusted: true,
+      },
+    });
+    const code = "import sys\nprint(sum(int(line) for line in open('sorted.txt')), sys.stdin.read())\nsys.exit(3)";
+    expect(await call("run_python", { code, stdin: "given" })).toMatchObject({
+      result: { status: "error", exit_code: 3, output: "6 given" },
+    });
+    expect(await call("read_file", { file_path: "sorted.txt" })).toMatchObject({ result: { content: "1\n2\n3\n" } });
+  });
+
+  test.each([
+    ["the operator", { PAWL_SANDBOX_MIN: "remote" }, {}],
+    ["the run", {}, { sandbox: { minimum: "remote" } }],
+  ] as const)("are denied where nothing is as strong as %s wants, saying why", async (_who, env, overrides) => {
+    using harness = createHarness();
+    const context = harness.context(env, overrides);
+    for (const [name, args] of [
+      ["run_shell", { command: "true" }],
+      ["run_python", { code: "1" }],
+      ["run_javascript", { code: "1" }],
+    ] as const) {
+      const outcome = await executeTool(named(name), args, context);
+      expect(outcome).toMatchObject({ code: "DENIED", message: expect.stringContaining("wasm is weaker than remote") });
+    }
+  });
+
+  test("a run may narrow the limits and cannot widen them", async () => {
+    using harness = createHarness();
+    const write = (sandbox: { files: number }) => {
+      const args = { file_path: `${sandbox.files}`, content: "x" };
+      return executeTool(named("write_file"), args, harness.context({}, { sandbox }));
+    };
+    expect(await write({ files: 0 })).toMatchObject({ code: "FAILED", message: expect.stringContaining("0 files") });
+    expect(await write({ files: 1e9 })).toMatchObject({ status: "ok" });
   });
 });

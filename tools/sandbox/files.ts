@@ -1,12 +1,12 @@
 /**
- * Reads and writes a thread's workspace without leaving it, for hosts where no kernel does that check. Only regular
- * files are opened (a FIFO would hang whoever reads it), and only after each component of the path was looked at.
+ * Reads and writes a thread's workspace without leaving it. Only regular files with one name are opened (a FIFO would
+ * hang whoever reads it, a second name may be outside), each from its own folder (folder.ts).
  */
 import { randomUUID } from "node:crypto";
-import { constants } from "node:fs";
-import { lstat, mkdir, open, readdir, rename, rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
-import { absent, FileError, partsOf, requireRegular, rethrowFor, statOf } from "./paths.ts";
+import { constants, type Stats } from "node:fs";
+import { lstat, mkdir, open, rename, rm } from "node:fs/promises";
+import { type Folder, openFolder } from "./folder.ts";
+import { absent, FileError, partsOf, requireRegular, rethrowFor } from "./paths.ts";
 import type { Policy } from "./types.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -15,56 +15,71 @@ export interface FileEntry {
   readonly path: string;
   readonly type: "file" | "directory" | "other";
   readonly size: number;
+  readonly modifiedAt: Date;
 }
+
+export type WorkspaceLimits = Pick<Policy, "fileMb" | "workspaceMb" | "files">;
 
 const megabyte = 1_024 * 1_024;
 
 /** Our own unfinished writes; never listed. */
 const temporary = /^\.pawl-[0-9a-f-]{36}\.tmp$/;
 
+const openFlags = {
+  // O_NONBLOCK: opening a FIFO returns at once, and fstat then shows what it is.
+  read: constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
+  create: constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW,
+};
+
 /** Throws `FileError`. `maxBytes` bounds what is read into memory. */
 export async function readWorkspaceFile(workspace: Workspace, path: string, maxBytes: number): Promise<Buffer> {
-  const parts = partsOf(path);
-  await checkFolders(workspace, parts.slice(0, -1), path);
-  const file = await open(join(workspace.root, ...parts), openFlags.read).catch(rethrowFor(path));
-  try {
-    requireRegular(await file.stat(), path);
-    const buffer = Buffer.alloc(maxBytes + 1);
-    const { bytesRead } = await file.read(buffer, 0, buffer.length, 0);
-    if (bytesRead > maxBytes) throw new FileError("permission_denied", `${path} is larger than ${maxBytes} bytes`);
-    return buffer.subarray(0, bytesRead);
-  } finally {
-    await file.close();
-  }
+  return (await readWithTime(workspace, path, maxBytes)).bytes;
+}
+
+/** The same, and when the file was written. */
+export async function readWithTime(
+  workspace: Workspace,
+  path: string,
+  maxBytes: number,
+): Promise<{ bytes: Buffer; modifiedAt: Date }> {
+  const { folders, name } = nameOf(path);
+  await using folder = await openFolder(workspace, folders, { path });
+  await using file = await open(folder.at(name), openFlags.read).catch(rethrowFor(path));
+  const stats = await file.stat();
+  requireRegular(stats, path);
+  if (stats.size > maxBytes) throw new FileError("permission_denied", `${path} is larger than ${maxBytes} bytes`);
+  const bytes = Buffer.alloc(stats.size);
+  const { bytesRead } = await file.read(bytes, 0, bytes.length, 0);
+  return { bytes: bytes.subarray(0, bytesRead), modifiedAt: stats.mtime };
 }
 
 /** Creates or replaces a file, and the folders above it. All or nothing: a reader sees the old file or the new one. */
 export async function writeWorkspaceFile(
   workspace: Workspace,
-  { path, content }: { path: string; content: Buffer },
-  policy: Pick<Policy, "fileMb" | "workspaceMb" | "files">,
+  { path, content }: { path: string; content: Uint8Array },
+  policy: WorkspaceLimits,
 ): Promise<void> {
-  const parts = partsOf(path);
-  if (parts.length === 0) throw new FileError("is_directory", `${path} is a directory`);
-  const existing = await statOf(workspace, parts, path);
+  const { folders, name } = nameOf(path);
+  await requireRoom(workspace, { path, name: [...folders, name].join("/"), size: content.length }, policy);
+  await using folder = await openFolder(workspace, folders, { path, create: true });
+  const existing = await folder.stat(name, path);
   if (existing) requireRegular(existing, path);
-  await requireRoom(workspace, { path, name: parts.join("/"), size: content.length }, policy);
-  await ensureFolders(workspace, parts.slice(0, -1), path);
-  const target = join(workspace.root, ...parts);
-  const partial = join(dirname(target), `.pawl-${randomUUID()}.tmp`);
-  try {
-    const file = await open(partial, openFlags.create, 0o600);
-    try {
-      await file.writeFile(content);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(partial, target);
-  } catch (error) {
-    await rm(partial, { force: true });
-    rethrowFor(path)(error);
+  await replaceFile(folder, { name, path, content });
+}
+
+/** Deletes a file, or a folder with all that is in it. Links go, what they point to stays. */
+export async function deleteWorkspaceFile(workspace: Workspace, path: string): Promise<void> {
+  const { folders, name } = nameOf(path);
+  await using folder = await openFolder(workspace, folders, { path });
+  if (!(await lstat(folder.at(name)).catch(absent(path)))) {
+    throw new FileError("file_not_found", `${path} does not exist`);
   }
+  await rm(folder.at(name), { recursive: true, force: true }).catch(rethrowFor(path));
+}
+
+export async function makeWorkspaceFolder(workspace: Workspace, path: string): Promise<void> {
+  const folder = await openFolder(workspace, partsOf(path), { path, create: true });
+  await folder[Symbol.asyncDispose]();
 }
 
 /** All entries below `path`, folders before what is in them, sorted; at most `limit`, and whether there are more. */
@@ -73,16 +88,26 @@ export async function listWorkspace(
   path: string,
   limit: number,
 ): Promise<{ entries: FileEntry[]; more: boolean }> {
-  const parts = partsOf(path);
-  const top = await statOf(workspace, parts, path);
-  if (!top) throw new FileError("file_not_found", `${path} does not exist`);
-  if (!top.isDirectory()) throw new FileError("invalid_path", `${path} is not a directory`);
   const entries: FileEntry[] = [];
-  for await (const entry of walk(workspace, parts)) {
+  for await (const entry of entriesBelow(workspace, path)) {
     if (entries.length === limit) return { entries, more: true };
     entries.push(entry);
   }
   return { entries, more: false };
+}
+
+/** What is in the folder `path` itself. */
+export async function listFolder(workspace: Workspace, path: string): Promise<FileEntry[]> {
+  const parts = partsOf(path);
+  await using folder = await openFolder(workspace, parts, { path });
+  return await entriesOf(folder, parts);
+}
+
+/** What `listWorkspace` lists, one by one. */
+export async function* entriesBelow(workspace: Workspace, path: string): AsyncGenerator<FileEntry> {
+  const parts = partsOf(path);
+  await using folder = await openFolder(workspace, parts, { path });
+  yield* walk(folder, parts);
 }
 
 /** Creates `path` and what is missing above it; readable by this user alone. */
@@ -90,58 +115,93 @@ export async function ensurePrivateFolder(path: string): Promise<void> {
   await mkdir(path, { recursive: true, mode: 0o700 });
 }
 
-const openFlags = {
-  // O_NONBLOCK: opening a FIFO returns at once, and fstat then shows what it is.
-  read: constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
-  create: constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW,
-};
-
-/** Throws unless each folder exists and is one. */
-async function checkFolders(workspace: Workspace, folders: readonly string[], path: string): Promise<void> {
-  const parent = await statOf(workspace, folders, path);
-  if (!parent) throw new FileError("file_not_found", `${path} does not exist`);
-  if (!parent.isDirectory())
-    throw new FileError("invalid_path", `${path} goes through something that is not a directory`);
+/** The folder that holds the file `path`, and its name there. Throws `is_directory` for the workspace itself. */
+function nameOf(path: string): { folders: string[]; name: string } {
+  const folders = partsOf(path);
+  const name = folders.pop();
+  if (name === undefined) throw new FileError("is_directory", `${path} is a directory`);
+  return { folders, name };
 }
 
-async function ensureFolders(workspace: Workspace, folders: readonly string[], path: string): Promise<void> {
-  for (let depth = 1; depth <= folders.length; depth++) {
-    const folder = folders.slice(0, depth);
-    if (!(await statOf(workspace, folder, path)))
-      await mkdir(join(workspace.root, ...folder), 0o700).catch(rethrowFor(path));
+async function replaceFile(
+  folder: Folder,
+  { name, path, content }: { name: string; path: string; content: Uint8Array },
+): Promise<void> {
+  const partial = folder.at(`.pawl-${randomUUID()}.tmp`);
+  try {
+    await using file = await open(partial, openFlags.create, 0o600);
+    await file.writeFile(content);
+    await file.sync();
+    await rename(partial, folder.at(name));
+  } catch (error) {
+    await rm(partial, { force: true });
+    rethrowFor(path)(error);
   }
 }
 
 async function requireRoom(
   workspace: Workspace,
-  write: { path: string; name: string; size: number },
-  policy: Pick<Policy, "fileMb" | "workspaceMb" | "files">,
+  { path, name, size }: { path: string; name: string; size: number },
+  policy: WorkspaceLimits,
 ): Promise<void> {
-  const { path, name, size } = write;
   if (size > policy.fileMb * megabyte) {
     throw new FileError("permission_denied", `${path} would be larger than ${policy.fileMb} MB`);
   }
-  let [total, count] = [size, 1];
-  for await (const entry of walk(workspace, [])) {
-    if (entry.path === name) continue; // it will be replaced
-    total += entry.size;
-    count++;
-  }
-  if (total > policy.workspaceMb * megabyte) {
-    throw new FileError("permission_denied", `The workspace would be larger than ${policy.workspaceMb} MB`);
-  }
-  if (count > policy.files)
-    throw new FileError("permission_denied", `The workspace holds ${policy.files} files already`);
+  const usage = await usageOf(workspace, new Set([name]));
+  const problem = excessOf({ bytes: usage.bytes + size, files: usage.files + 1 }, policy);
+  if (problem) throw new FileError("permission_denied", problem);
 }
 
-async function* walk(workspace: Workspace, parts: readonly string[]): AsyncGenerator<FileEntry> {
-  const names = (await readdir(join(workspace.root, ...parts))).filter((name) => !temporary.test(name)).sort();
-  for (const name of names) {
-    const inside = [...parts, name];
-    const stats = await lstat(join(workspace.root, ...inside)).catch(absent(name));
-    if (!stats) continue; // removed meanwhile
-    const type = stats.isFile() ? "file" : stats.isDirectory() ? "directory" : "other";
-    yield { path: inside.join("/"), type, size: type === "file" ? stats.size : 0 };
-    if (type === "directory") yield* walk(workspace, inside);
+export interface Usage {
+  readonly bytes: number;
+  /** Files and folders. */
+  readonly files: number;
+}
+
+/** What the workspace holds, but for the files in `without` (by their paths relative to it). */
+export async function usageOf(workspace: Workspace, without: ReadonlySet<string> = new Set()): Promise<Usage> {
+  let [bytes, files] = [0, 0];
+  for await (const entry of entriesBelow(workspace, ".")) {
+    if (without.has(entry.path)) continue;
+    bytes += entry.size;
+    files++;
   }
+  return { bytes, files };
+}
+
+/** In words, what is too much; undefined when nothing is. */
+export function excessOf({ bytes, files }: Usage, policy: WorkspaceLimits): string | undefined {
+  if (bytes > policy.workspaceMb * megabyte) return `The workspace would be larger than ${policy.workspaceMb} MB`;
+  return files > policy.files ? `The workspace would hold more than ${policy.files} files` : undefined;
+}
+
+async function* walk(folder: Folder, parts: readonly string[]): AsyncGenerator<FileEntry> {
+  for (const entry of await entriesOf(folder, parts)) {
+    yield entry;
+    if (entry.type !== "directory") continue;
+    const name = entry.path.split("/").at(-1)!;
+    // Removed or replaced meanwhile: then it has no entries.
+    const inside = await folder.enter(name, entry.path, false).catch(() => undefined);
+    if (!inside) continue;
+    try {
+      yield* walk(inside, [...parts, name]);
+    } finally {
+      await inside[Symbol.asyncDispose]();
+    }
+  }
+}
+
+async function entriesOf(folder: Folder, parts: readonly string[]): Promise<FileEntry[]> {
+  const entries: FileEntry[] = [];
+  for (const name of await folder.names(parts.join("/"))) {
+    if (temporary.test(name)) continue;
+    const stats = await lstat(folder.at(name)).catch(absent(name));
+    if (stats) entries.push(entryOf([...parts, name].join("/"), stats));
+  }
+  return entries;
+}
+
+function entryOf(path: string, stats: Stats): FileEntry {
+  const type = stats.isFile() ? "file" : stats.isDirectory() ? "directory" : "other";
+  return { path, type, size: type === "file" ? stats.size : 0, modifiedAt: stats.mtime };
 }

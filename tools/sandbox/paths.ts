@@ -3,9 +3,7 @@
  * symbolic link, wherever it points: only a tool writes here, so one that exists was planted.
  */
 import type { Stats } from "node:fs";
-import { lstat } from "node:fs/promises";
-import { join, posix } from "node:path";
-import type { Workspace } from "./workspace.ts";
+import { posix } from "node:path";
 
 /** The codes of deepagents' `FileOperationError`. */
 export type FileErrorCode = "file_not_found" | "permission_denied" | "is_directory" | "invalid_path";
@@ -21,7 +19,7 @@ export class FileError extends Error {
   }
 }
 
-const guestRoot = "/workspace";
+export const guestRoot = "/workspace";
 /** Keeps one write from creating more folders than the cap on their number could notice. */
 const maxDepth = 32;
 
@@ -35,19 +33,6 @@ export function partsOf(path: string): string[] {
   }
   if (parts.length > maxDepth) throw new FileError("invalid_path", `${path} has more than ${maxDepth} parts`);
   return parts;
-}
-
-/** What `parts` names, or undefined when a component is missing. Throws for a symbolic link anywhere on the way. */
-export async function statOf(workspace: Workspace, parts: readonly string[], path: string): Promise<Stats | undefined> {
-  let stats: Stats | undefined = await lstat(workspace.root);
-  for (let depth = 1; depth <= parts.length; depth++) {
-    if (!stats.isDirectory())
-      throw new FileError("invalid_path", `${path} goes through something that is not a directory`);
-    stats = await lstat(join(workspace.root, ...parts.slice(0, depth))).catch(absent(path));
-    if (!stats) return undefined;
-    if (stats.isSymbolicLink()) throw new FileError("permission_denied", `${path} is or goes through a symbolic link`);
-  }
-  return stats;
 }
 
 export function requireRegular(stats: Stats, path: string): void {

@@ -1,42 +1,108 @@
-/** The sandbox of this process: the strongest executor whose self-test passed, chosen on first use. */
+/** The sandboxes of this process: for each language the first executor whose self-test passed, chosen on first use. */
 import { PawlError } from "../../lib/errors.ts";
-import type { Language, ToolExecutor } from "./types.ts";
+import { type Isolation, satisfies } from "../../lib/isolation.ts";
+import { createBwrapExecutor } from "./bwrap/executor.ts";
+import { createLandlockExecutor } from "./landlock/executor.ts";
+import type { Capabilities, Language, ToolExecutor } from "./types.ts";
 import { createWasmExecutor } from "./wasm/executor.ts";
 
-/** Strongest first for each language. */
-const candidates: Record<Language, readonly (() => ToolExecutor)[]> = {
-  js: [createWasmExecutor],
-  python: [],
-  shell: [],
+interface Candidate {
+  readonly kind: Isolation;
+  readonly create: () => ToolExecutor;
+}
+
+const wasm: Candidate = { kind: "wasm", create: createWasmExecutor };
+const landlock: Candidate = { kind: "landlock", create: createLandlockExecutor };
+const bwrap: Candidate = { kind: "bwrap", create: createBwrapExecutor };
+
+/**
+ * In the order in which they are tried. JavaScript runs in the VM wherever that is strong enough, since it starts in a
+ * millisecond; a shell and Python are more use as the machine's own programs, so there the strongest comes first.
+ */
+const candidates: Readonly<Record<Language, readonly Candidate[]>> = {
+  js: [wasm, bwrap, landlock],
+  python: [bwrap, landlock, wasm],
+  shell: [bwrap, landlock, wasm],
 };
 
-const chosen = new Map<Language, Promise<ToolExecutor>>();
+export const languages = Object.keys(candidates) as readonly Language[];
 
-/** Throws `sandbox_denied` when no sandbox on this machine can run `language`: nothing runs without one. */
-export function selectExecutor(language: Language): Promise<ToolExecutor> {
-  const executor = chosen.get(language) ?? choose(language);
-  chosen.set(language, executor);
-  // A failed self-test may have been the machine's moment (memory, load): the next call tries again.
-  executor.catch(() => chosen.delete(language));
-  return executor;
+/** What runs a language here, or why nothing does. */
+export type SandboxState =
+  | { readonly isolation: Isolation; readonly detail?: string }
+  | { readonly isolation: null; readonly reason: string };
+
+interface Choice {
+  readonly executor: ToolExecutor;
+  readonly capabilities: Capabilities;
+}
+
+const executors = new Map<Candidate, ToolExecutor>();
+const choices = new Map<string, Promise<Choice>>();
+const states = new Map<string, SandboxState>();
+
+/**
+ * Throws `sandbox_denied`, with the reasons, when nothing on this machine runs `language` behind at least `minimum`:
+ * no code runs without that.
+ */
+export async function selectExecutor(language: Language, minimum: Isolation): Promise<ToolExecutor> {
+  const key = keyOf(language, minimum);
+  const choice = choices.get(key) ?? choose(language, minimum);
+  choices.set(key, choice);
+  try {
+    const { executor, capabilities } = await choice;
+    const detail = capabilities.detail === undefined ? {} : { detail: capabilities.detail };
+    states.set(key, { isolation: executor.kind, ...detail });
+    return executor;
+  } catch (error) {
+    // A failed self-test may have been the machine's moment (memory, load): the next call tries again.
+    choices.delete(key);
+    states.set(key, { isolation: null, reason: error instanceof Error ? error.message : "The self-test failed" });
+    throw error;
+  }
+}
+
+/** What is known so far, for people: languages that nobody has used or tested yet are absent. */
+export function sandboxStates(minimum: Isolation): Partial<Record<Language, SandboxState>> {
+  return Object.fromEntries(
+    languages.flatMap((language) => {
+      const state = states.get(keyOf(language, minimum));
+      return state ? [[language, state]] : [];
+    }),
+  );
 }
 
 /** Ends all processes of all executors. */
 export async function closeExecutors(): Promise<void> {
-  const executors = await Promise.allSettled(chosen.values());
-  chosen.clear();
-  const started = executors.filter((result) => result.status === "fulfilled");
-  await Promise.all(started.map(({ value }) => value.close()));
+  const open = [...executors.values()];
+  executors.clear();
+  choices.clear();
+  states.clear();
+  await Promise.all(open.map((executor) => executor.close()));
 }
 
-async function choose(language: Language): Promise<ToolExecutor> {
+function keyOf(language: Language, minimum: Isolation): string {
+  return `${language} ${minimum}`;
+}
+
+async function choose(language: Language, minimum: Isolation): Promise<Choice> {
   const reasons: string[] = [];
-  for (const create of candidates[language]) {
-    const executor = create();
-    const { available, languages, reason } = await executor.probe();
-    if (available && languages.includes(language)) return executor;
-    await executor.close();
-    reasons.push(`${executor.kind}: ${reason ?? "does not run it"}`);
+  for (const candidate of candidates[language]) {
+    if (!satisfies(candidate.kind, minimum)) {
+      reasons.push(`${candidate.kind} is weaker than ${minimum}`);
+      continue;
+    }
+    const executor = executorOf(candidate);
+    const capabilities = await executor.probe(language);
+    if (capabilities.available && capabilities.languages.includes(language)) return { executor, capabilities };
+    reasons.push(`${candidate.kind}: ${capabilities.reason ?? "does not run it"}`);
   }
-  throw new PawlError("sandbox_denied", `No sandbox here can run ${language}`, { facts: { reasons } });
+  const detail = `No sandbox here can run ${language} behind ${minimum} or stronger`;
+  throw new PawlError("sandbox_denied", [detail, ...reasons].join("; "), { facts: { reasons } });
+}
+
+function executorOf(candidate: Candidate): ToolExecutor {
+  const executor = executors.get(candidate) ?? candidate.create();
+  executors.set(candidate, executor);
+  return executor;
 }

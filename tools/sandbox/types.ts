@@ -2,15 +2,18 @@
  * The interface that every sandbox implements, from WASM in a child process to a remote machine. What goes wrong
  * inside a sandbox is a result with a status, not an exception: the model has to read it.
  */
+import type { Isolation } from "../../lib/isolation.ts";
+import type { SandboxBackend } from "./backend.ts";
 import type { Workspace } from "./workspace.ts";
 
-/** What stands between the code and this machine. `wasm` works wherever Node does; the others come with the host. */
-export type Isolation = "wasm" | "landlock" | "bwrap" | "container" | "remote";
+export type { Isolation };
 
 export type Language = "js" | "python" | "shell";
 
 /** Limits of one session. All are ceilings: an executor that cannot keep one refuses to open. */
 export interface Policy {
+  /** A machine that has nothing as strong refuses. */
+  readonly minimum: Isolation;
   readonly wallMs: number;
   readonly cpuMs: number;
   /** Memory of a native guest process. */
@@ -28,13 +31,20 @@ export interface Policy {
   /** Largest JSON of a structured result. */
   readonly resultBytes: number;
   readonly openFiles: number;
-  /** Hosts that the guest may reach. */
-  readonly network: { readonly allow: readonly string[] };
+  /**
+   * Hosts that the guest may reach, and headers that are added to its plain HTTP requests by host: secrets that it must
+   * not see.
+   */
+  readonly network: {
+    readonly allow: readonly string[];
+    readonly headers?: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  };
   readonly env: Readonly<Record<string, string>>;
 }
 
 /** Deny by default. The figures are those of docs/sandbox.md. */
 export const defaultPolicy: Policy = Object.freeze({
+  minimum: "wasm",
   wallMs: 30_000,
   cpuMs: 10_000,
   memMb: 256,
@@ -53,6 +63,8 @@ export const defaultPolicy: Policy = Object.freeze({
 export interface Capabilities {
   readonly available: boolean;
   readonly languages: readonly Language[];
+  /** What it is made of here, for the log and `GET /info`: versions, never paths. */
+  readonly detail?: string;
   /** Why it is not available, for the log and for the person who installs this. */
   readonly reason?: string;
 }
@@ -60,9 +72,21 @@ export interface Capabilities {
 export interface RunRequest {
   readonly language: Language;
   readonly code: string;
+  /** Empty when absent. */
+  readonly stdin?: string;
+  /** A folder of the workspace, by its guest path. Default `/workspace`. */
+  readonly cwd?: string;
   /** Shortens the policy's `wallMs`; it cannot extend it. */
   readonly timeoutMs?: number;
+  /** SIGKILL within a second, to all that the code has started. */
   readonly signal?: AbortSignal;
+  /** Called while the code runs, as its output comes: plain text, cut at any character. Must not throw. */
+  readonly onOutput?: (chunk: OutputChunk) => void;
+}
+
+export interface OutputChunk {
+  readonly stream: "stdout" | "stderr";
+  readonly text: string;
 }
 
 export type RunStatus = "ok" | "error" | "timeout" | "oom" | "killed" | "output_limit" | "denied";
@@ -78,20 +102,32 @@ export interface RunResult {
   readonly exitCode: number | null;
   readonly truncated: boolean;
   readonly bytesDropped: number;
+  /** Guest path of the whole output, where it was cut and the workspace had room for it. */
+  readonly artifact?: string;
   readonly durationMs: number;
   readonly isolation: Isolation;
 }
 
-export interface Session {
-  readonly id: string;
+/**
+ * One thread's use of a sandbox. Also a backend for deepagents; `createSession` (session.ts) makes one of what an
+ * executor has to bring.
+ */
+export interface Session extends SandboxBackend {
+  readonly isolation: Isolation;
   run(request: RunRequest): Promise<RunResult>;
+  /** The state of the interpreter, where there is one that can be kept. */
+  snapshot?(): Promise<Uint8Array>;
+  /** Ends what still runs. The files stay. */
   close(): Promise<void>;
 }
 
 export interface ToolExecutor {
   readonly kind: Isolation;
-  /** Attacks the sandbox from inside. Anything but a clean defence means `available: false`. */
-  probe(): Promise<Capabilities>;
+  /**
+   * Attacks the sandbox from inside, for one language or all. Anything but a clean defence means that the language is
+   * not among those of the answer. Leaves no process behind.
+   */
+  probe(language?: Language): Promise<Capabilities>;
   /** Throws `sandbox_denied` when this executor cannot keep `policy`. */
   open(workspace: Workspace, policy: Policy): Promise<Session>;
   /** Ends every process that this executor started. */

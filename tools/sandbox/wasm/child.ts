@@ -1,50 +1,43 @@
 /** One guest process, seen from our side: started ahead, used once, always killed. */
-import { realpathSync } from "node:fs";
-import { createRequire, findPackageJSON } from "node:module";
-import { dirname, extname, resolve } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
 import { z } from "zod";
 import { type Confined, type Exit, spawnConfined } from "../process.ts";
-import { type Evaluation, evaluationStatuses, type GuestRequest, readyLine } from "./protocol.ts";
+import type { GuestProgram } from "./programs.ts";
+import { type FrameKind, FrameReader, type GuestAnswer, guestStatuses, unpackFiles, unpackHeader } from "./protocol.ts";
 
-export interface GuestLimits {
-  readonly cpuSeconds: number;
-  readonly jsMemMb: number;
-  readonly openFiles: number;
+/** What the guest did to its copy of the workspace, with the new contents. */
+export interface Answer extends GuestAnswer {
+  readonly contents: readonly Buffer[];
 }
 
 /** How a call ended: with an answer, or by what stopped the process. */
-export type GuestEnd = Evaluation | { readonly status: "timeout" | "killed" | "oom" | "output_limit" };
+export type GuestEnd = Answer | { readonly status: "timeout" | "killed" | "oom" | "output_limit" };
 
-/** What Node 24 counts as data when a guest waits for its code: 585 MB, of which V8's code range is 512, unused. */
-const idleDataMb = 640;
-/** On top of it, in sizes of the VM: its memory, and our copies of a string that fills it. */
-const vmsOfRoom = 4;
-/** Node needs about 25 descriptors to start. */
-const openFilesFloor = 64;
+export interface GuestCall {
+  readonly bundle: Buffer;
+  readonly timeoutMs: number;
+  readonly maxAnswer: number;
+  readonly signal: AbortSignal | undefined;
+  /** Gets the output as it comes. Returns false when it was too much. */
+  readonly onOutput: (stream: "stdout" | "stderr", chunk: Buffer) => boolean;
+}
+
 /** A VM that is at its deadline answers by itself; only one stuck in a native loop is shot, this much later. */
 const graceMs = 250;
+/** Output comes in frames of at most this, unless the guest was taken over. */
+const maxOutputFrame = 64 * 1_024 * 1_024;
 
 export class GuestChild {
   readonly #ready = Promise.withResolvers<void>();
   readonly #answered = Promise.withResolvers<void>();
   readonly #process: Confined;
-  #received = "";
+  #call: GuestCall | undefined;
+  #answer: Answer | undefined;
+  #hasBegun = false;
   #isGone = false;
-  #maxReceived = readyLine.length;
   #end: "timeout" | "killed" | "output_limit" | undefined;
 
-  constructor(limits: GuestLimits) {
-    this.#process = spawnConfined(
-      process.execPath,
-      [...nodeFlags(), guestFile, String(limits.jsMemMb), ...engineFiles],
-      {
-        cpuSeconds: limits.cpuSeconds,
-        dataMb: idleDataMb + vmsOfRoom * limits.jsMemMb,
-        openFiles: Math.max(openFilesFloor, limits.openFiles),
-        fileMb: 0,
-      },
-    );
+  constructor(program: GuestProgram) {
+    this.#process = spawnConfined(process.execPath, program.args, program.limits);
     this.#listen();
   }
 
@@ -59,13 +52,15 @@ export class GuestChild {
     await this.#boundedBy(timeoutMs, signal, this.#ready.promise);
   }
 
-  /** Resolves with the answer, or when the process is gone. An answered process is of no more use: kill it. */
-  async evaluate(request: GuestRequest, signal?: AbortSignal): Promise<GuestEnd> {
-    // Each byte of text is at most six in JSON (\u0000).
-    this.#maxReceived += 6 * (request.outputBytes + request.resultBytes) + 64 * 1_024;
-    this.#process.stdin.end(JSON.stringify(request));
+  /**
+   * Resolves with the answer, or when the process is gone. Rejects when it went before it had the request: no code ran,
+   * and another guest may try. An answered process is of no more use: kill it.
+   */
+  async evaluate(call: GuestCall): Promise<GuestEnd> {
+    this.#call = call;
+    this.#process.stdin.end(call.bundle);
     const end = Promise.race([this.#answered.promise, this.#process.ended]);
-    const exit = await this.#boundedBy(request.timeoutMs + graceMs, signal, end);
+    const exit = await this.#boundedBy(call.timeoutMs + graceMs, call.signal, end);
     return this.#verdict(exit);
   }
 
@@ -75,6 +70,7 @@ export class GuestChild {
   }
 
   async kill(): Promise<void> {
+    this.#process.hold(true); // whoever waits for the end must not see the event loop run dry first
     this.#process.kill();
     await this.#process.ended;
   }
@@ -98,10 +94,13 @@ export class GuestChild {
   }
 
   #listen(): void {
-    this.#process.stdout.setEncoding("utf8").on("data", (chunk: string) => {
-      this.#received += chunk;
-      if (this.#received.length > this.#maxReceived) this.#stop("output_limit");
-      else if (this.#received.endsWith("\n")) (this.#received === readyLine ? this.#ready : this.#answered).resolve();
+    const frames = new FrameReader(maxOutputFrame, (kind, payload) => this.#receive(kind, payload));
+    this.#process.stdout.on("data", (chunk: Buffer) => {
+      try {
+        if (!this.#end) frames.push(chunk);
+      } catch {
+        this.#stop("killed"); // it does not speak our protocol: somebody else's code is in it
+      }
     });
     void this.#process.ended.then(({ code, signal }) => {
       this.#isGone = true;
@@ -110,10 +109,23 @@ export class GuestChild {
     this.#ready.promise.catch(() => {}); // an idle child that dies is noticed when it is taken
   }
 
+  #receive(kind: FrameKind, payload: Buffer): void {
+    if (kind === "ready") return this.#ready.resolve();
+    if (!this.#call) throw new Error("The guest spoke before it was asked");
+    if (kind === "begun") this.#hasBegun = true;
+    else if (kind === "answer") {
+      if (payload.length > this.#call.maxAnswer) return this.#stop("output_limit");
+      this.#answer = parseAnswer(payload);
+      this.#answered.resolve();
+    } else if (!this.#call.onOutput(kind, payload)) this.#stop("output_limit");
+  }
+
   #verdict(exit: Exit | void): GuestEnd {
+    if (this.#answer && (!this.#end || this.#end === "output_limit")) {
+      return this.#end ? { ...this.#answer, status: this.#end } : this.#answer;
+    }
     if (this.#end) return { status: this.#end };
-    const answer = parseEvaluation(this.#received.slice(readyLine.length));
-    if (answer) return answer;
+    if (!this.#hasBegun) throw new Error("The guest process ended while it waited");
     // V8 aborts when the kernel refuses it memory; anything else that ends it early is a limit or a hand.
     const aborted = exit?.signal === "SIGABRT" || exit?.signal === "SIGTRAP" || exit?.signal === "SIGSEGV";
     return { status: aborted ? "oom" : "killed" };
@@ -121,44 +133,20 @@ export class GuestChild {
 }
 
 /** The answer comes from a process that ran untrusted code: checked as any input from outside. */
-const Answer: z.ZodType<Evaluation> = z.object({
-  status: z.enum(evaluationStatuses),
+const path = z.string().min(1).max(4_096);
+const AnswerHeader: z.ZodType<GuestAnswer> = z.object({
+  status: z.enum(guestStatuses),
+  exitCode: z.int().nullable(),
   json: z.string().optional(),
   error: z.string().optional(),
-  console: z.string(),
-  bytesDropped: z.number().int().min(0),
+  folders: z.array(path),
+  files: z.array(z.object({ path, size: z.int().min(0) })),
+  deleted: z.array(path),
+  skipped: z.int().min(0),
 });
 
-function parseEvaluation(text: string): Evaluation | undefined {
-  try {
-    return Answer.safeParse(JSON.parse(text)).data;
-  } catch {
-    return undefined;
-  }
-}
-
-/** `guest.ts` beside `child.ts`, `guest.js` beside `child.js`. Real paths: Node's permission model compares those. */
-const extension = extname(import.meta.url);
-const guestFile = realpathSync(fileURLToPath(new URL(`guest${extension}`, import.meta.url)));
-const { resolve: locate } = createRequire(guestFile);
-const engineFiles = [locate("quickjs-wasi"), locate("quickjs-wasi/quickjs.wasm")];
-
-/**
- * Node's permission model as a second line of defence: it is not a boundary (its own words), the VM is. It names
- * each file that the guest imports, so it also notices when somebody adds an import.
- */
-function nodeFlags(): string[] {
-  const own = ["guest", "vm", "prelude", "protocol", "../output"].map((name) =>
-    resolve(guestFile, "..", name + extension),
-  );
-  const engine = dirname(locate("quickjs-wasi/package.json"));
-  // Node reads the nearest package.json to learn that our files are ES modules.
-  const readable = [...own, engine, findPackageJSON(pathToFileURL(guestFile))].filter((path) => path !== undefined);
-  return [
-    "--permission",
-    ...readable.map((path) => `--allow-fs-read=${path}`),
-    "--disallow-code-generation-from-strings",
-    "--max-old-space-size=64",
-    "--v8-pool-size=1",
-  ];
+function parseAnswer(payload: Buffer): Answer {
+  const { header, rest } = unpackHeader(payload);
+  const answer = AnswerHeader.parse(header);
+  return { ...answer, contents: unpackFiles(answer.files, rest) };
 }

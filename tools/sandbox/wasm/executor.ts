@@ -1,130 +1,172 @@
 /**
- * JavaScript in QuickJS, compiled to WebAssembly, in a process of its own for each call. The VM has no host objects
- * at all; the process around it has no environment, no files, one user id of its own (under root) and hard limits.
+ * JavaScript in QuickJS and Python in CPython, both compiled to WebAssembly, and a shell in TypeScript (just-bash): each
+ * call in a process of its own, which has no environment, no files, one user id of its own (under root) and hard
+ * limits. It works wherever Node does.
  */
-import { randomUUID } from "node:crypto";
 import { PawlError } from "../../../lib/errors.ts";
-import { headAndTail, plainText } from "../output.ts";
-import type { Policy, RunRequest, RunResult, Session, ToolExecutor } from "../types.ts";
-import type { GuestEnd, GuestLimits } from "./child.ts";
+import { FileError, partsOf } from "../paths.ts";
+import { outputFactor, Recorder, type RunEnd, runResult } from "../recorder.ts";
+import { createSession } from "../session.ts";
+import type { Language, Policy, RunRequest, RunResult, Session, ToolExecutor } from "../types.ts";
+import type { Workspace } from "../workspace.ts";
+import type { Answer, GuestCall, GuestEnd } from "./child.ts";
 import { parseUntrusted } from "./json.ts";
-import { GuestPool, idleTarget } from "./pool.ts";
+import { GuestPool } from "./pool.ts";
 import { probeWasm } from "./probe.ts";
+import { installedLanguages, programFor } from "./programs.ts";
+import { type GuestRequest, packBundle } from "./protocol.ts";
+import { type Copy, copyIn, copyOut, maxTransferMb } from "./transfer.ts";
 
 /** How long a guest process may take to start; it has not seen any code by then. */
-const startMs = 10_000;
-/** A guest that died while it waited is noticed only when it is asked: one try more than there may be of those. */
-const startTries = idleTarget + 1;
-/** CPU time for Node's own start, on top of what the policy gives to the guest. */
-const startCpuSeconds = 2;
+const startMs = 20_000;
 
 export function createWasmExecutor(): ToolExecutor {
   const pools = new Map<string, GuestPool>();
-  const poolFor = (policy: Policy): GuestPool => {
-    const limits = limitsOf(policy);
-    const key = JSON.stringify(limits);
-    const pool = pools.get(key) ?? new GuestPool(limits);
-    pools.set(key, pool);
-    return pool;
+  let isClosed = false;
+  const poolFor =
+    (isProbe: boolean): PoolFor =>
+    (language, policy) => {
+      if (isClosed) throw new PawlError("sandbox_denied", "The sandbox is closed");
+      const program = programFor(language, policy);
+      // A self-test keeps no guest waiting: it is not known yet whether anybody will want one.
+      const wanted = isProbe ? { ...program, idleTarget: 0 } : program;
+      const key = JSON.stringify(wanted);
+      const pool = pools.get(key) ?? new GuestPool(wanted);
+      pools.set(key, pool);
+      return pool;
+    };
+  const open = (workspace: Workspace, policy: Policy, isProbe = false): Session => {
+    const run = (request: RunRequest): Promise<RunResult> =>
+      new Run(workspace, policy, request).result(poolFor(isProbe));
+    return createSession({ isolation: "wasm", workspace, policy, run });
   };
   return {
     kind: "wasm",
-    probe: () => probeWasm((policy) => session(poolFor(policy), policy)),
-    open: (_workspace, policy) => {
+    probe: (language) =>
+      probeWasm(
+        (workspace, policy) => open(workspace, policy, true),
+        installedLanguages().filter((installed) => language === undefined || installed === language),
+      ),
+    open: (workspace, policy) => {
       if (policy.network.allow.length > 0 || Object.keys(policy.env).length > 0) {
         const reason = "The wasm executor has no network and no environment";
         return Promise.reject(new PawlError("sandbox_denied", reason));
       }
-      return Promise.resolve(session(poolFor(policy), policy));
+      return Promise.resolve(open(workspace, policy));
     },
     close: async () => {
+      isClosed = true;
       await Promise.all([...pools.values()].map((pool) => pool.close()));
       pools.clear();
     },
   };
 }
 
-function limitsOf(policy: Policy): GuestLimits {
-  return {
-    cpuSeconds: Math.ceil(policy.cpuMs / 1_000) + startCpuSeconds,
-    jsMemMb: policy.jsMemMb,
-    openFiles: policy.openFiles,
-  };
-}
+type PoolFor = (language: Language, policy: Policy) => GuestPool;
+type Ending = Omit<RunEnd, "durationMs">;
 
-function session(pool: GuestPool, policy: Policy): Session {
-  return {
-    id: randomUUID(),
-    async run(request) {
-      const started = performance.now();
-      const end = await evaluate(pool, policy, request);
-      return resultOf(end, policy, Math.round(performance.now() - started));
-    },
-    close: () => Promise.resolve(), // no process outlives its call
-  };
-}
+const nothing: Copy = { folders: [], files: [], contents: [] };
 
-type Ending = GuestEnd | { readonly status: "denied"; readonly error: string };
+/** One call of a session. */
+class Run {
+  readonly #workspace: Workspace;
+  readonly #policy: Policy;
+  readonly #request: RunRequest;
+  readonly #recorder: Recorder;
 
-async function evaluate(pool: GuestPool, policy: Policy, request: RunRequest): Promise<Ending> {
-  if (request.language !== "js") return { status: "denied", error: `This sandbox cannot run ${request.language}` };
-  if (request.signal?.aborted) return { status: "killed" };
-  // The VM cannot wait, so its wall clock is its CPU time.
-  const timeoutMs = Math.min(request.timeoutMs ?? policy.wallMs, policy.wallMs, policy.cpuMs);
-  const { outputBytes, resultBytes } = policy;
-  for (let tries = 1; tries <= startTries; tries++) {
+  constructor(workspace: Workspace, policy: Policy, request: RunRequest) {
+    this.#workspace = workspace;
+    this.#policy = policy;
+    this.#request = request;
+    this.#recorder = new Recorder(policy, request.onOutput);
+  }
+
+  async result(poolFor: PoolFor): Promise<RunResult> {
+    const started = performance.now();
+    const end = await this.#end(poolFor);
+    const around = { workspace: this.#workspace, policy: this.#policy, isolation: "wasm" } as const;
+    return runResult(this.#recorder, { ...end, durationMs: performance.now() - started }, around);
+  }
+
+  async #end(poolFor: PoolFor): Promise<Ending> {
+    const { language, signal } = this.#request;
+    if (!installedLanguages().includes(language)) {
+      return denied(`This sandbox cannot run ${language}: the package just-bash is not installed`);
+    }
+    if (signal?.aborted) return { status: "killed", exitCode: null };
     try {
-      return await pool.withGuest(async (guest) => {
-        await guest.start(startMs, request.signal);
-        return guest.evaluate({ code: request.code, timeoutMs, outputBytes, resultBytes }, request.signal);
-      });
-    } catch {
-      if (request.signal?.aborted) return { status: "killed" };
+      // A VM for JavaScript has no way to a file.
+      const copy = language === "js" ? nothing : await copyIn(this.#workspace);
+      return await this.#shape(await this.#evaluate(poolFor(language, this.#policy), this.#callOf(copy)));
+    } catch (error) {
+      if (error instanceof PawlError || error instanceof FileError) return denied(error.message);
+      throw error;
     }
   }
-  return { status: "denied", error: "The sandbox could not start" };
+
+  async #evaluate(pool: GuestPool, call: GuestCall): Promise<GuestEnd | undefined> {
+    const { signal } = this.#request;
+    for (let tries = 1; tries <= pool.tries; tries++) {
+      try {
+        return await pool.withGuest(async (guest) => {
+          await guest.start(startMs, signal);
+          return await guest.evaluate(call);
+        });
+      } catch {
+        if (signal?.aborted) return { status: "killed" };
+      }
+    }
+    return undefined;
+  }
+
+  #callOf({ folders, files, contents }: Copy): GuestCall {
+    const { code, stdin = "", cwd = ".", timeoutMs: asked, signal } = this.#request;
+    const { wallMs, cpuMs, outputBytes, resultBytes } = this.#policy;
+    // A guest cannot wait for anything but itself, so its wall clock is its CPU time.
+    const timeoutMs = Math.min(asked ?? wallMs, wallMs, cpuMs);
+    const header: GuestRequest = {
+      code,
+      stdin,
+      cwd: partsOf(cwd).join("/"),
+      timeoutMs,
+      maxOutput: outputFactor * outputBytes,
+      resultBytes,
+      folders,
+      files,
+    };
+    return {
+      bundle: packBundle(header, contents),
+      timeoutMs,
+      maxAnswer: 2 * maxTransferMb * 1_024 * 1_024 + 6 * resultBytes,
+      signal,
+      onOutput: (stream, chunk) => {
+        this.#recorder.write(stream, chunk);
+        return !this.#recorder.isOverLimit;
+      },
+    };
+  }
+
+  async #shape(end: GuestEnd | undefined): Promise<Ending> {
+    if (!end) return denied("The sandbox could not start");
+    if (!("contents" in end)) return { status: end.status, exitCode: null };
+    const problem = await copyOut(this.#workspace, end, this.#policy);
+    if (problem) return { status: "output_limit", exitCode: null, note: `The files were not kept: ${problem}` };
+    const value = valueOf(end);
+    const links = end.skipped > 0 ? `${end.skipped} links or special files were not kept` : undefined;
+    return { exitCode: end.exitCode, ...value, note: value.note ?? links };
+  }
 }
 
-const explanations = {
-  ok: "",
-  error: "The code failed",
-  timeout: "The code ran into its time limit",
-  oom: "The code ran out of memory",
-  killed: "The code was stopped",
-  output_limit: "The code printed too much",
-  denied: "The sandbox refused",
-} as const;
-
-function resultOf(end: Ending, policy: Policy, durationMs: number): RunResult {
-  const printed = "console" in end ? end.console : "";
-  const answer = valueOf(end);
-  const said = answer.error ?? explanations[answer.status];
-  const stdout = headAndTail(plainText(printed), policy.outputBytes + markerBytes);
-  const stderr = headAndTail(plainText(said), policy.outputBytes);
-  const bytesDropped = "bytesDropped" in end ? end.bytesDropped : 0;
-  return {
-    status: answer.status,
-    output: [stdout.trimEnd(), stderr].filter((part) => part !== "").join("\n"),
-    stdout,
-    stderr,
-    ...("value" in answer && { value: answer.value }),
-    exitCode: answer.status === "ok" ? 0 : answer.status === "error" ? 1 : null,
-    truncated: bytesDropped > 0 || answer.status === "output_limit",
-    bytesDropped,
-    durationMs,
-    isolation: "wasm",
-  };
+function denied(note: string): Ending {
+  return { status: "denied", exitCode: null, note };
 }
 
-/** The guest capped its output and added one line that says so; our own cap must not cut that again. */
-const markerBytes = 100;
-
-function valueOf(end: Ending): { status: RunResult["status"]; error?: string | undefined; value?: unknown } {
-  if (end.status !== "ok") return { status: end.status, error: "error" in end ? end.error : undefined };
-  if (end.json === undefined) return { status: "ok" };
+function valueOf({ status, json, error }: Answer): Pick<Ending, "status" | "note" | "value"> & { exitCode?: number } {
+  if (status !== "ok" || json === undefined) return { status, note: error };
   try {
-    return { status: "ok", value: parseUntrusted(end.json) };
-  } catch (error) {
-    return { status: "error", error: error instanceof Error ? error.message : "The result is not JSON" };
+    return { status, value: parseUntrusted(json) };
+  } catch (problem) {
+    const note = problem instanceof Error ? problem.message : "The result is not JSON";
+    return { status: "error", exitCode: 1, note };
   }
 }

@@ -2,19 +2,22 @@
  * Guest processes started ahead, because starting one takes fifty times as long as evaluating in it. Each is used
  * once and never goes back: a process must not carry anything from one thread to another.
  */
-import { GuestChild, type GuestLimits } from "./child.ts";
-
-/** How many wait, at about 60 MB each. */
-export const idleTarget = 2;
+import { GuestChild } from "./child.ts";
+import type { GuestProgram } from "./programs.ts";
 
 export class GuestPool {
-  readonly #limits: GuestLimits;
+  readonly #program: GuestProgram;
   readonly #idle: GuestChild[] = [];
   readonly #live = new Set<GuestChild>();
   #closed = false;
 
-  constructor(limits: GuestLimits) {
-    this.#limits = limits;
+  constructor(program: GuestProgram) {
+    this.#program = program;
+  }
+
+  /** A guest that died while it waited is noticed only when it is asked: one try more than there may be of those. */
+  get tries(): number {
+    return this.#program.idleTarget + 1;
   }
 
   /**
@@ -46,7 +49,7 @@ export class GuestPool {
   }
 
   #start(): GuestChild {
-    const guest = new GuestChild(this.#limits);
+    const guest = new GuestChild(this.#program);
     this.#live.add(guest);
     return guest;
   }
@@ -58,7 +61,7 @@ export class GuestPool {
   }
 
   #refill(): void {
-    while (!this.#closed && this.#idle.length < idleTarget) {
+    while (!this.#closed && this.#idle.length < this.#program.idleTarget) {
       const guest = this.#start();
       guest.rest();
       this.#idle.push(guest);

@@ -3,15 +3,18 @@
  * is the result, top-level `await` works, and there are no timers, no modules, no network and no files.
  */
 import type * as quickjs from "quickjs-wasi";
-import { Capture } from "../output.ts";
 import { prelude } from "./prelude.ts";
-import type { Evaluation, EvaluationStatus, GuestRequest } from "./protocol.ts";
+import type { GuestAnswer, GuestRequest, GuestStatus } from "./protocol.ts";
+
+export type VmRequest = Pick<GuestRequest, "code" | "timeoutMs" | "maxOutput" | "resultBytes">;
+export type Evaluation = Pick<GuestAnswer, "status" | "exitCode" | "json" | "error">;
 
 /** What the library's WASM stack of 1 MB can bear, with room for its own frames. */
 const stackBytes = 256 * 1_024;
 
 export interface GuestVm {
-  evaluate(request: GuestRequest): Evaluation;
+  /** `print` gets what the code prints, line by line. */
+  evaluate(request: VmRequest, print: (text: string) => void): Evaluation;
 }
 
 /** The library and its compiled binary, loaded by whoever knows where they are. */
@@ -32,8 +35,8 @@ export async function createVm({ library, wasm }: Engine, memoryMb: number): Pro
     wasi: () => ({ fd_write: () => 0 }),
   });
   return {
-    evaluate(request) {
-      const evaluator = new Evaluator(vm, request, library.EvalFlags.ASYNC);
+    evaluate(request, print) {
+      const evaluator = new Evaluator(vm, { ...request, print }, library.EvalFlags.ASYNC);
       interrupt = () => evaluator.mustStop();
       return evaluator.run();
     },
@@ -42,19 +45,22 @@ export async function createVm({ library, wasm }: Engine, memoryMb: number): Pro
 
 class Evaluator {
   readonly #vm: quickjs.QuickJS;
-  readonly #request: GuestRequest;
+  readonly #request: VmRequest & { readonly print: (text: string) => void };
   readonly #topLevelAwait: number;
   readonly #deadline: number;
-  readonly #console: Capture;
-  #stopped: EvaluationStatus | undefined;
+  #printed = 0;
+  #stopped: GuestStatus | undefined;
   #outcome: Pick<Evaluation, "status" | "json" | "error"> | undefined;
 
-  constructor(vm: quickjs.QuickJS, request: GuestRequest, topLevelAwait: number) {
+  constructor(
+    vm: quickjs.QuickJS,
+    request: VmRequest & { readonly print: (text: string) => void },
+    topLevelAwait: number,
+  ) {
     this.#vm = vm;
     this.#topLevelAwait = topLevelAwait;
     this.#request = request;
     this.#deadline = performance.now() + request.timeoutMs;
-    this.#console = new Capture(request.outputBytes);
   }
 
   /** Asked by the engine every few thousand operations. Its exception cannot be caught by the guest. */
@@ -70,7 +76,7 @@ class Evaluator {
       this.#outcome ??= failed(thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : "Error");
     }
     const outcome = this.#stopped ? { status: this.#stopped } : (this.#outcome ?? waiting);
-    return { ...outcome, console: this.#console.text(), bytesDropped: this.#console.bytesDropped };
+    return { ...outcome, exitCode: outcome.status === "ok" ? 0 : outcome.status === "error" ? 1 : null };
   }
 
   #execute(): void {
@@ -84,8 +90,13 @@ class Evaluator {
   }
 
   #write(line: quickjs.JSValueHandle | undefined): quickjs.JSValueHandle {
-    if (line?.isString) this.#console.write(Buffer.from(line.toString()));
-    if (this.#console.total > 10 * this.#request.outputBytes) this.#stopped ??= "output_limit";
+    if (!line?.isString || this.#stopped) return this.#vm.undefined;
+    const { maxOutput, print } = this.#request;
+    const text = line.toString();
+    this.#printed += Buffer.byteLength(text);
+    print(text);
+    // Later lines are not wanted, and the engine stops at its next question.
+    if (this.#printed > maxOutput) this.#stopped = "output_limit";
     return this.#vm.undefined;
   }
 
@@ -105,7 +116,7 @@ const waiting = {
 } as const;
 
 /** The engine says "out of memory" in its own words; a guest that says so too only fools itself. */
-function failed(error: string): { status: EvaluationStatus; error: string } {
+function failed(error: string): { status: GuestStatus; error: string } {
   return {
     status: /^(?:Error: Job execution error: )?InternalError: out of memory/.test(error) ? "oom" : "error",
     error,

@@ -1,0 +1,17 @@
+/** Says at start what runs code of a model on this machine, so that nobody finds out from a refused tool call. */
+import { asError } from "../lib/errors.ts";
+import type { Isolation } from "../lib/isolation.ts";
+import type { Log } from "../lib/log.ts";
+import { languages, selectExecutor, sandboxStates } from "../tools/sandbox/select.ts";
+
+/** One language after the other: a self-test takes a second of a CPU. Never throws. */
+export async function testSandboxes(minimum: Isolation, log: Log): Promise<void> {
+  for (const language of languages) {
+    try {
+      await selectExecutor(language, minimum);
+      log.info({ language, ...sandboxStates(minimum)[language] }, "sandbox");
+    } catch (error) {
+      log.warn({ language, reason: asError(error).message }, "no sandbox: tools that run this language will be denied");
+    }
+  }
+}

@@ -1,0 +1,67 @@
+/**
+ * Runs the matrices against one executor as whatever user started it, and prints the attempts that worked, as JSON:
+ * `node test/sandbox/attacks/run-matrix.ts wasm`. A process of its own, so that a test can start it as another user.
+ */
+import { rmSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { narrowed } from "../../../tools/sandbox/policy.ts";
+import { defaultPolicy, type ToolExecutor } from "../../../tools/sandbox/types.ts";
+import { createBwrapExecutor } from "../../../tools/sandbox/bwrap/executor.ts";
+import { createLandlockExecutor } from "../../../tools/sandbox/landlock/executor.ts";
+import { createWasmExecutor } from "../../../tools/sandbox/wasm/executor.ts";
+import { attack, type Attempt, createGround, type Ground, type Outcome } from "./attempt.ts";
+import { javascript } from "./javascript.ts";
+import { programs } from "./programs.ts";
+import { notForNative, systemCalls } from "./system-calls.ts";
+
+interface Subject {
+  readonly create: () => ToolExecutor;
+  readonly matrices: readonly (readonly Attempt[])[];
+}
+
+const native = [...programs.filter(({ name }) => !notForNative.includes(name)), ...systemCalls];
+
+const subjects: Readonly<Record<string, Subject>> = {
+  landlock: { create: createLandlockExecutor, matrices: [native] },
+  bwrap: { create: createBwrapExecutor, matrices: [native] },
+  wasm: { create: createWasmExecutor, matrices: [javascript, programs] },
+};
+
+/** Most attempts wait for their time limit. Each lane has things of its own to attack. */
+const lanes = 3;
+
+const [name = "", only = ""] = process.argv.slice(2);
+const subject = subjects[name];
+if (!subject) throw new Error(`There is no executor ${name}`);
+const executor = subject.create();
+const capabilities = await executor.probe();
+const attempts = subject.matrices
+  .flat()
+  .filter((attempt) => capabilities.languages.includes(attempt.language) && attempt.name.includes(only));
+const outcomes: Outcome[] = [];
+await Promise.all(Array.from({ length: lanes }, attackInTurn));
+await executor.close();
+const user = process.getuid?.();
+process.stdout.write(
+  `${JSON.stringify({ user, capabilities, made: outcomes.length, worked: outcomes.filter((outcome) => outcome.worked) })}\n`,
+);
+
+async function attackInTurn(): Promise<void> {
+  await using ground = await createGround();
+  for (let attempt = attempts.shift(); attempt; attempt = attempts.shift()) {
+    outcomes.push(await attackAfresh(attempt, ground));
+  }
+}
+
+/** Each attempt finds an empty workspace. */
+async function attackAfresh(attempt: Attempt, on: Ground): Promise<Outcome> {
+  rmSync(on.workspace, { recursive: true, force: true });
+  await mkdir(on.workspace, { mode: 0o700 });
+  const policy = narrowed(defaultPolicy, attempt.policy ?? {});
+  const session = await executor.open({ threadId: "attacked", root: on.workspace }, policy);
+  try {
+    return await attack(session, attempt, on);
+  } finally {
+    await session.close();
+  }
+}

@@ -1,0 +1,53 @@
+/** What a launcher is confined to: the folders of one guest, made ready, and the numbers of one policy. */
+import { chmod, chown, mkdir, mkdtemp, realpath, symlink } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { accountOf, giveTo, isOpenToOthers } from "../native/account.ts";
+import { devices, type Interpreters, systemPaths } from "../native/interpreters.ts";
+import { tasksOfUser } from "../native/processes.ts";
+import type { Policy } from "../types.ts";
+import type { Workspace } from "../workspace.ts";
+import type { SeatPlan } from "./pool.ts";
+
+/**
+ * Without an account the kernel counts all tasks of our own user. So many may start beside a guest before it is refused
+ * one; that a guest itself has no more than it may is looked at (native/run.ts).
+ */
+const slackTasks = 512;
+
+export function planFor(workspace: Workspace, policy: Policy, interpreters: Interpreters): SeatPlan {
+  const { openFiles, fileMb, procs } = policy;
+  return {
+    key: JSON.stringify([workspace.root, openFiles, fileMb, procs]),
+    async prepare() {
+      const account = accountOf(workspace);
+      const privateFolder = await realpath(await mkdtemp(join(tmpdir(), "pawl-guest-")));
+      const folders = { workspace: join(privateFolder, "workspace"), temporary: join(privateFolder, "tmp") };
+      await mkdir(folders.temporary, { mode: 0o700 });
+      await chmod(privateFolder, 0o711);
+      const root = await realpath(workspace.root);
+      if (account !== undefined) {
+        await chown(folders.temporary, account, account);
+        await giveTo(account, root);
+      }
+      // Under root, the guest's account may have no way to the data folder.
+      const isReachable = account === undefined || (await isOpenToOthers(root));
+      if (isReachable) await symlink(root, folders.workspace);
+      else await mkdir(folders.workspace);
+      return {
+        folders,
+        privateFolder,
+        confinement: {
+          readable: [...systemPaths(), ...(interpreters.js ? [interpreters.js] : [])],
+          writable: [isReachable ? root : folders.workspace, folders.temporary],
+          devices: devices(),
+          openFiles,
+          fileMb,
+          tasks: account === undefined ? tasksOfUser() + procs + slackTasks : procs,
+          ...(account !== undefined && { account }),
+          ...(!isReachable && { bind: { from: root, to: folders.workspace } }),
+        },
+      };
+    },
+  };
+}
