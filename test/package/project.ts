@@ -46,7 +46,7 @@ import { readConfig, startServer } from "pawl/server";
 import { executeTool, tools } from "pawl/tools";
 
 const tool = tools.find(({ name }) => name === "run_javascript");
-const context = { threadId: crypto.randomUUID(), toolCallId: "c", signal: new AbortController().signal, config: readConfig({}) };
+const context = { threadId: crypto.randomUUID(), toolCallId: "c", signal: new AbortController().signal, config: readConfig({}), host: { now: () => new Date() } };
 const { result } = await executeTool(tool, { code: "6 * 7" }, context);
 console.log(JSON.stringify({ result: result?.value, functions: [callModel, executeToolCall, startServer].map((f) => typeof f) }));
 `;
