@@ -5,13 +5,7 @@
  * Newest means stored last (`seq`), never the highest id: an id carries the clock of its writer.
  */
 import type { Queryable } from "../db/pool.ts";
-
-/** A value as the serializer left it. */
-export interface StoredValue {
-  readonly channel: string;
-  readonly type: string;
-  readonly blob: Buffer;
-}
+import { type ItemRow, StoredValues, type Value, type VersionRow } from "./stored-values.ts";
 
 export interface StoredTuple {
   readonly thread_id: string;
@@ -20,10 +14,10 @@ export interface StoredTuple {
   readonly parent_checkpoint_id: string | null;
   readonly checkpoint: StoredCheckpoint;
   readonly metadata: Record<string, unknown>;
-  readonly values: readonly StoredValue[];
+  readonly values: readonly Value[];
   /** What the step before sent to this one, for a checkpoint that does not hold it itself. */
-  readonly sent: readonly StoredValue[];
-  readonly writes: readonly (StoredValue & { readonly task_id: string })[];
+  readonly sent: readonly Value[];
+  readonly writes: readonly (Value & { readonly task_id: string })[];
 }
 
 /** A checkpoint without the values of its channels. */
@@ -49,56 +43,88 @@ export async function readTuples(db: Queryable, { where, values, limit, name }: 
   const { rows } = await db.query<Row>({
     ...(name && { name }),
     text: `
-      with page as materialized (
+      with recursive page as materialized (
         select seq, thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata
           from checkpoints cp
          where ${where}
          order by seq desc
-         limit $${values.length + 1})
+         limit $${values.length + 1}),
+      versions as (
+        select b.thread_id, b.checkpoint_ns, b.channel, b.version, b.type, b.blob, b.items, b.base_version, b.head, b.tail
+          from page p
+         cross join jsonb_each_text(p.checkpoint -> 'channel_versions') v
+          join checkpoint_blobs b on b.thread_id = p.thread_id and b.checkpoint_ns = p.checkpoint_ns
+                                 and b.channel = v.key and b.version = v.value
+         where b.type <> 'empty'
+         union
+        select b.thread_id, b.checkpoint_ns, b.channel, b.version, b.type, b.blob, b.items, b.base_version, b.head, b.tail
+          from versions v
+          join checkpoint_blobs b on b.thread_id = v.thread_id and b.checkpoint_ns = v.checkpoint_ns
+                                 and b.channel = v.channel and b.version = v.base_version),
+      writes as (
+        select 'write' as kind, p.seq, p.thread_id, w.task_id, w.idx, w.channel, w.type, w.blob, w.items
+          from page p
+          join checkpoint_writes w on w.thread_id = p.thread_id and w.checkpoint_ns = p.checkpoint_ns
+                                  and w.checkpoint_id = p.checkpoint_id
+         union all
+        -- Before version 4 of the format, what a step sent to the next one stayed with the parent's writes.
+        select 'sent', p.seq, p.thread_id, w.task_id, w.idx, w.channel, w.type, w.blob, w.items
+          from page p
+          join checkpoint_writes w on w.thread_id = p.thread_id and w.checkpoint_ns = p.checkpoint_ns
+                                  and w.checkpoint_id = p.parent_checkpoint_id and w.channel = '__pregel_tasks'
+         where (p.checkpoint ->> 'v')::int < 4)
       select 'checkpoint' as kind, seq, thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata,
-             null as task_id, null::int as idx, null as channel, null as type, null::bytea as blob
+             null as task_id, null::int as idx, null as channel, null as version, null as type, null::bytea as blob,
+             null::uuid[] as items, null as base_version, null::int as head, null::int as tail, null::uuid as hash
         from page
        union all
-      select 'value', p.seq, null, null, null, null, null, null, null, null, b.channel, b.type, b.blob
-        from page p
-       cross join jsonb_each_text(p.checkpoint -> 'channel_versions') v
-        join checkpoint_blobs b on b.thread_id = p.thread_id and b.checkpoint_ns = p.checkpoint_ns
-                               and b.channel = v.key and b.version = v.value
-       where b.type <> 'empty'
+      select 'version', null, thread_id, checkpoint_ns, null, null, null, null,
+             null, null, channel, version, type, blob, items, base_version, head, tail, null
+        from versions
        union all
-      select 'write', p.seq, null, null, null, null, null, null, w.task_id, w.idx, w.channel, w.type, w.blob
-        from page p
-        join checkpoint_writes w on w.thread_id = p.thread_id and w.checkpoint_ns = p.checkpoint_ns
-                                and w.checkpoint_id = p.checkpoint_id
+      select kind, seq, thread_id, null, null, null, null, null,
+             task_id, idx, channel, null, type, blob, items, null, null, null, null
+        from writes
        union all
-      -- Before version 4 of the format, what a step sent to the next one stayed with the parent's writes.
-      select 'sent', p.seq, null, null, null, null, null, null, w.task_id, w.idx, w.channel, w.type, w.blob
-        from page p
-        join checkpoint_writes w on w.thread_id = p.thread_id and w.checkpoint_ns = p.checkpoint_ns
-                                and w.checkpoint_id = p.parent_checkpoint_id and w.channel = '__pregel_tasks'
-       where (p.checkpoint ->> 'v')::int < 4
-       order by seq desc, kind, task_id, idx, channel`,
+      select 'item', null, i.thread_id, null, null, null, null, null,
+             null, null, null, null, null, i.item, null, null, null, null, i.hash
+        from (select thread_id, unnest(items) as hash from versions
+               union
+              select thread_id, unnest(items) from writes) used
+        join checkpoint_items i on i.thread_id = used.thread_id and i.hash = used.hash`,
     values: [...values, limit ?? null],
   });
-  return [...Map.groupBy(rows, (row) => row.seq).values()].map(group);
+  return assemble(rows);
 }
 
-interface Row extends Omit<StoredTuple, "values" | "sent" | "writes"> {
-  readonly kind: "checkpoint" | "sent" | "value" | "write";
+interface Row extends Omit<StoredTuple, "values" | "sent" | "writes">, VersionRow, ItemRow {
+  readonly thread_id: string;
+  readonly checkpoint_ns: string;
+  readonly kind: "checkpoint" | "item" | "sent" | "version" | "write";
   readonly seq: string;
   readonly task_id: string;
-  readonly channel: string;
-  readonly type: string;
+  readonly idx: number;
   readonly blob: Buffer;
 }
 
-/** `checkpoint` sorts before the other kinds. */
-function group([head, ...rest]: readonly Row[]): StoredTuple {
-  if (head?.kind !== "checkpoint") throw new Error("A checkpoint's values came without it");
-  return {
-    ...head,
-    values: rest.filter((row) => row.kind === "value"),
-    sent: rest.filter((row) => row.kind === "sent"),
-    writes: rest.filter((row) => row.kind === "write"),
-  };
+function assemble(rows: readonly Row[]): StoredTuple[] {
+  const of = Map.groupBy(rows, ({ kind }) => kind);
+  const stored = new StoredValues(of.get("version") ?? [], of.get("item") ?? []);
+  const writes = Map.groupBy((of.get("write") ?? []).toSorted(byTask), ({ seq }) => seq);
+  const sent = Map.groupBy((of.get("sent") ?? []).toSorted(byTask), ({ seq }) => seq);
+  return (of.get("checkpoint") ?? [])
+    .toSorted((a, b) => (BigInt(a.seq) < BigInt(b.seq) ? 1 : -1))
+    .map((row) => ({
+      ...row,
+      values: Object.entries(row.checkpoint.channel_versions).flatMap(
+        ([channel, version]) => stored.version({ ...row, channel, version: String(version) }) ?? [],
+      ),
+      writes: (writes.get(row.seq) ?? []).map((write) => ({ ...stored.value(write), task_id: write.task_id })),
+      sent: (sent.get(row.seq) ?? []).map((write) => stored.value(write)),
+    }));
+}
+
+function byTask(a: Row, b: Row): number {
+  if (a.task_id !== b.task_id) return a.task_id < b.task_id ? -1 : 1;
+  return a.idx - b.idx;
 }

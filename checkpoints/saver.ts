@@ -24,17 +24,21 @@ import {
 } from "@langchain/langgraph-checkpoint";
 import { PostgresSaver } from "@langchain/langgraph-checkpoint-postgres";
 import type pg from "pg";
-import { leaseLost, type Owner } from "../db/fence.ts";
+import type { Owner } from "../db/fence.ts";
 import type { Queryable } from "../db/pool.ts";
 import { cleanJson } from "../lib/text.ts";
 import { fold, type Tasks, withOrdinal } from "./open-questions.ts";
-import { readTuples, type Selection, type StoredTuple, type StoredValue } from "./read-tuples.ts";
+import { dumpValues, dumpWrites } from "./dump-values.ts";
+import { KnownVersions } from "./known-versions.ts";
+import { readTuples, type Selection, type StoredTuple } from "./read-tuples.ts";
 import { readWaiting, type ThreadCheckpoint } from "./read-waiting.ts";
+import type { Value } from "./stored-values.ts";
 import { deleteThreadCheckpoints } from "./thread-data.ts";
 import { putCheckpoint, putWrites } from "./write-tuples.ts";
 
 export class Saver extends PostgresSaver {
   readonly #pool: pg.Pool;
+  readonly #versions = new KnownVersions();
 
   constructor(pool: pg.Pool) {
     super(pool);
@@ -69,7 +73,9 @@ export class Saver extends PostgresSaver {
             limit: 1,
           },
     );
-    return stored && (await this.#load(stored));
+    if (!stored) return undefined;
+    for (const { channel, known } of stored.values) if (known) this.#versions.saw(stored, channel, known);
+    return this.#load(stored);
   }
 
   /** Newest first. `before` is the place of that checkpoint in time, whatever its namespace. */
@@ -107,34 +113,33 @@ export class Saver extends PostgresSaver {
     const { thread_id, checkpoint_ns = "", checkpoint_id, run_id } = config.configurable ?? {};
     if (!thread_id) throw new Error('Missing "thread_id" in "configurable"');
     const owner = this.owner(thread_id);
-    const [blobs, dumped] = await Promise.all([
-      this._dumpBlobs(thread_id, checkpoint_ns, checkpoint.channel_values, newVersions),
+    const stripped = cleanJson(this._dumpCheckpoint(checkpoint));
+    const [values, dumped] = await Promise.all([
+      dumpValues(checkpoint.channel_values, newVersions, this.serde),
       this._dumpMetadata({ ...storedMetadata(config.metadata), ...(run_id && { run_id }), ...metadata }),
     ]);
-    const landed = await putCheckpoint(this.#pool, {
-      owner,
-      row: [thread_id, checkpoint_ns, checkpoint.id, checkpoint_id ?? null],
-      checkpoint: cleanJson(this._dumpCheckpoint(checkpoint)),
-      metadata: cleanJson(dumped),
-      blobs: blobs.map(([, , channel, version, type, blob]) => ({ channel, version, type, blob })),
-    });
-    if (owner && !landed) throw leaseLost(owner);
+    await this.#versions.store({ thread_id, checkpoint_ns }, values, (planned) =>
+      putCheckpoint(this.#pool, {
+        owner,
+        row: [thread_id, checkpoint_ns, checkpoint.id, checkpoint_id ?? null],
+        checkpoint: stripped,
+        metadata: cleanJson(dumped),
+        ...planned,
+      }),
+    );
     return { configurable: { thread_id, checkpoint_ns, checkpoint_id: checkpoint.id } };
   }
 
   override async putWrites(config: RunnableConfig, writes: PendingWrite[], taskId: string): Promise<void> {
     const { thread_id, checkpoint_ns = "", checkpoint_id, run_id } = config.configurable ?? {};
-    const owner = this.owner(thread_id);
-    const dumped = await this._dumpWrites(thread_id, checkpoint_ns, checkpoint_id, taskId, withOrdinal(writes));
-    const landed = await putWrites(this.#pool, {
-      owner,
+    await putWrites(this.#pool, {
+      owner: this.owner(thread_id),
       row: [thread_id, checkpoint_ns, checkpoint_id, taskId],
       runId: run_id ?? null,
-      writes: dumped.map(([, , , , idx, channel, type, blob]) => ({ idx, channel, type, blob })),
+      ...(await dumpWrites(withOrdinal(writes), this.serde)),
       replace: writes.every(([channel]) => channel in WRITES_IDX_MAP),
       lazy: !writes.some(([channel]) => channel in WRITES_IDX_MAP),
     });
-    if (owner && !landed) throw leaseLost(owner);
   }
 
   override deleteThread(threadId: string): Promise<void> {
@@ -160,7 +165,7 @@ export class Saver extends PostgresSaver {
   async #load(stored: StoredTuple): Promise<CheckpointTuple> {
     const { thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id } = stored;
     const at = (id: string) => ({ configurable: { thread_id, checkpoint_ns, checkpoint_id: id } });
-    const revive = ({ type, blob }: StoredValue): Promise<unknown> => this.serde.loadsTyped(type, blob);
+    const revive = ({ type, data }: Value): Promise<unknown> => this.serde.loadsTyped(type, data);
     const checkpoint: Checkpoint = {
       ...stored.checkpoint,
       channel_values: Object.fromEntries(

@@ -10,7 +10,8 @@ export async function deleteThreadCheckpoints(tx: Queryable, threadId: string): 
     name: "delete-thread-checkpoints",
     text: `
       with values_gone as (delete from checkpoint_blobs where thread_id = $1),
-           writes_gone as (delete from checkpoint_writes where thread_id = $1)
+           writes_gone as (delete from checkpoint_writes where thread_id = $1),
+           items_gone as (delete from checkpoint_items where thread_id = $1)
       delete from checkpoints where thread_id = $1`,
     values: [threadId],
   });
@@ -56,11 +57,17 @@ export async function copyThreadCheckpoints(tx: Queryable, from: string, to: str
     name: "copy-thread-checkpoints",
     text: `
       with values_copied as (
-        insert into checkpoint_blobs (thread_id, checkpoint_ns, channel, version, type, blob)
-        select $2, checkpoint_ns, channel, version, type, blob from checkpoint_blobs where thread_id = $1),
+        insert into checkpoint_blobs
+               (thread_id, checkpoint_ns, channel, version, type, blob, items, base_version, head, tail)
+        select $2, checkpoint_ns, channel, version, type, blob, items, base_version, head, tail
+          from checkpoint_blobs where thread_id = $1),
+      items_copied as (
+        insert into checkpoint_items (thread_id, hash, item)
+        select $2, hash, item from checkpoint_items where thread_id = $1),
       writes_copied as (
-        insert into checkpoint_writes (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, channel, type, blob, run_id)
-        select $2, checkpoint_ns, checkpoint_id, task_id, idx, channel, type, blob, run_id
+        insert into checkpoint_writes (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, channel, type, blob, items,
+                                       run_id)
+        select $2, checkpoint_ns, checkpoint_id, task_id, idx, channel, type, blob, items, run_id
           from checkpoint_writes where thread_id = $1)
       insert into checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata)
       select $2, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint,

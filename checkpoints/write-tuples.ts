@@ -3,8 +3,9 @@
  * land together or not at all. Values are scalar parameters of a multi-row `values` list, which `pg` sends as they are;
  * an array of bytea would travel as hex text.
  */
-import { fence, type Owner } from "../db/fence.ts";
+import { fence, leaseLost, type Owner } from "../db/fence.ts";
 import type { Queryable } from "../db/pool.ts";
+import type { Item } from "./stored-chunks.ts";
 
 export interface PutCheckpoint {
   readonly owner: Owner | null;
@@ -12,41 +13,91 @@ export interface PutCheckpoint {
   readonly row: readonly [string, string, string, string | null];
   readonly checkpoint: unknown;
   readonly metadata: unknown;
-  readonly blobs: readonly { channel: string; version: string; type: string; blob: Uint8Array | undefined }[];
+  readonly values: readonly VersionRow[];
+  /** What the values refer to and may not be there yet. */
+  readonly items: readonly Item[];
 }
 
-/** False when the owner has changed and nothing was written. */
-export async function putCheckpoint(db: Queryable, put: PutCheckpoint): Promise<boolean> {
+/** A row of checkpoint_blobs. */
+export interface VersionRow {
+  readonly channel: string;
+  readonly version: string;
+  readonly type: string;
+  readonly blob: Uint8Array;
+  readonly items?: readonly string[];
+  /** The version that has to be there: this one is a delta on it, or refers to items that it leads to. */
+  readonly needs?: string;
+  readonly delta?: { readonly head: number; readonly tail: number };
+}
+
+/**
+ * Returns the channels whose version was not there before; undefined when a version that another one needs is gone, and
+ * nothing was written. Throws `lease_lost` when the owner has changed, and nothing was written.
+ */
+export async function putCheckpoint(db: Queryable, put: PutCheckpoint): Promise<Set<string> | undefined> {
+  const items = await putSurplus(db, put);
+  const needs = put.values.flatMap(({ channel, needs: version }) =>
+    version === undefined ? [] : [[channel, version]],
+  );
   const parameters = new Parameters(put.owner);
-  const [thread, ns, id, parent] = put.row.map((value) => `${parameters.add(value)}::text`);
+  const [thread = "", ns = "", id, parent] = put.row.map((value) => `${parameters.add(value)}::text`);
   const checkpoint = `${parameters.add(JSON.stringify(put.checkpoint))}::jsonb`;
   const metadata = `${parameters.add(JSON.stringify(put.metadata))}::jsonb`;
-  const blobs = put.blobs.map(
-    ({ channel, version, type, blob }) =>
-      `(${parameters.add(channel)}::text, ${parameters.add(version)}::text, ${parameters.add(type)}::text, ${parameters.add(blob ?? null)}::bytea)`,
-  );
-  const { rowCount } = await db.query({
-    ...named(`put-checkpoint-${put.owner ? "fenced" : "plain"}`, blobs.length),
+  const { rows } = await db.query<{ landed: boolean; channels: string[] | null }>({
+    ...named(put.owner ? "put-checkpoint-fenced" : "put-checkpoint", [put.values, items, needs]),
     text: `
       with ${parameters.fence},
-      ${
-        blobs.length > 0
-          ? `blobs as (
-        insert into checkpoint_blobs (thread_id, checkpoint_ns, channel, version, type, blob)
-        select ${thread}, ${ns}, v.channel, v.version, v.type, v.blob
-          from fence cross join (values ${blobs.join(", ")}) as v(channel, version, type, blob)
-            on conflict do nothing),`
-          : ""
-      }
+      ${needs.length > 0 ? `${basesHeld(parameters, { thread, ns, needs })},` : ""}
+      allowed as materialized (
+        select from fence ${needs.length > 0 ? `where (select count(*) from held) = ${needs.length}` : ""}),
+      ${items.length > 0 ? `${itemsStored(parameters, thread, items)},` : ""}
+      fresh as (${put.values.length > 0 ? valuesStored(parameters, { thread, ns, values: put.values }) : "select null as channel where false"}),
       stored as (
         insert into checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata)
-        select ${thread}, ${ns}, ${id}, ${parent}, ${checkpoint}, ${metadata} from fence
+        select ${thread}, ${ns}, ${id}, ${parent}, ${checkpoint}, ${metadata} from allowed
             on conflict (thread_id, checkpoint_ns, checkpoint_id)
             do update set checkpoint = excluded.checkpoint, metadata = excluded.metadata)
-      select from fence`,
+      select exists (select from allowed) as landed, (select array_agg(channel) from fresh) as channels from fence`,
     values: parameters.values,
   });
-  return rowCount === 1;
+  if (!rows[0]) throw lost(put.owner);
+  return rows[0].landed ? new Set(rows[0].channels) : undefined;
+}
+
+/** Held until commit, so that nobody removes what this statement builds on: a row that was removed is not there. */
+function basesHeld(parameters: Parameters, at: { thread: string; ns: string; needs: string[][] }): string {
+  return `held as materialized (
+        select from checkpoint_blobs b
+          join ${parameters.list(["text", "text"], at.needs)} as n(channel, version)
+            on n.channel = b.channel and n.version = b.version
+         where b.thread_id = ${at.thread} and b.checkpoint_ns = ${at.ns}
+           for key share of b)`;
+}
+
+function valuesStored(
+  parameters: Parameters,
+  { thread, ns, values }: { thread: string; ns: string; values: readonly VersionRow[] },
+): string {
+  const types = ["text", "text", "text", "bytea", "uuid[]", "text", "int", "int"];
+  const rows = values.map(({ channel, version, type, blob, items, needs, delta }) => [
+    ...[channel, version, type, blob, items ?? null],
+    ...(delta ? [needs, delta.head, delta.tail] : [null, null, null]),
+  ]);
+  return `
+        insert into checkpoint_blobs
+               (thread_id, checkpoint_ns, channel, version, type, blob, items, base_version, head, tail)
+        select ${thread}, ${ns}, v.*
+          from allowed cross join ${parameters.list(types, rows)} as v
+            on conflict do nothing
+        returning channel`;
+}
+
+function itemsStored(parameters: Parameters, thread: string, items: readonly Item[]): string {
+  const rows = items.map(({ hash, item }) => [hash, item]);
+  return `items_stored as (
+        insert into checkpoint_items (thread_id, hash, item)
+        select ${thread}, v.* from allowed cross join ${parameters.list(["uuid", "bytea"], rows)} as v
+            on conflict do nothing)`;
 }
 
 export interface PutWrites {
@@ -55,7 +106,8 @@ export interface PutWrites {
   readonly row: readonly [string, string, string, string];
   /** The run on whose behalf they are, so that its rollback finds them on checkpoints of earlier runs. */
   readonly runId: string | null;
-  readonly writes: readonly { idx: number; channel: string; type: string; blob: Uint8Array }[];
+  readonly writes: readonly WriteRow[];
+  readonly items: readonly Item[];
   /** Whether the writes take the place of earlier ones with the same index, or stand back. */
   readonly replace: boolean;
   /**
@@ -65,39 +117,75 @@ export interface PutWrites {
   readonly lazy: boolean;
 }
 
-/** False when the owner has changed and nothing was written. */
-export async function putWrites(db: Queryable, put: PutWrites): Promise<boolean> {
+export interface WriteRow {
+  readonly idx: number;
+  readonly channel: string;
+  readonly type: string;
+  readonly blob: Uint8Array;
+  readonly items?: readonly string[];
+}
+
+/** Throws `lease_lost` when the owner has changed, and nothing was written. */
+export async function putWrites(db: Queryable, put: PutWrites): Promise<void> {
   // One statement may touch a row only once: of those with one index the last counts, or the first, as in the stock saver.
   const ordered = put.replace ? put.writes : put.writes.toReversed();
   const writes = [...new Map(ordered.map((write) => [write.idx, write])).values()];
-  if (writes.length === 0) return true;
+  if (writes.length === 0) return;
+  const items = await putSurplus(db, put);
   const parameters = new Parameters(put.owner);
-  const row = [...put.row, put.runId].map((value) => `${parameters.add(value)}::text`).join(", ");
-  const values = writes.map(
-    ({ idx, channel, type, blob }) =>
-      `(${parameters.add(idx)}::int, ${parameters.add(channel)}::text, ${parameters.add(type)}::text, ${parameters.add(blob)}::bytea)`,
-  );
+  const [thread = "", ...row] = [...put.row, put.runId].map((value) => `${parameters.add(value)}::text`);
+  const types = ["int", "text", "text", "bytea", "uuid[]"];
+  const rows = writes.map((write) => [write.idx, write.channel, write.type, write.blob, write.items ?? null]);
   const onConflict = put.replace
     ? `on conflict (thread_id, checkpoint_ns, checkpoint_id, task_id, idx)
-            do update set channel = excluded.channel, type = excluded.type, blob = excluded.blob, run_id = excluded.run_id`
+            do update set channel = excluded.channel, type = excluded.type, blob = excluded.blob,
+                          items = excluded.items, run_id = excluded.run_id`
     : "on conflict do nothing";
+  const kind = [put.owner ? "fenced" : "plain", put.replace ? "replace" : "keep", put.lazy ? "lazy" : "sync"];
   const { rowCount } = await db.query({
-    ...named(
-      `put-writes-${put.owner ? "fenced" : "plain"}-${put.replace ? "replace" : "keep"}-${put.lazy ? "lazy" : "sync"}`,
-      writes.length,
-    ),
+    ...named(`put-writes-${kind.join("-")}`, [writes, items]),
     text: `
       with ${parameters.fence},
       allowed as materialized (select ${put.lazy ? "set_config('synchronous_commit', 'off', true)" : "1"} from fence),
+      ${items.length > 0 ? `${itemsStored(parameters, thread, items)},` : ""}
       stored as (
-        insert into checkpoint_writes (thread_id, checkpoint_ns, checkpoint_id, task_id, run_id, idx, channel, type, blob)
-        select ${row}, v.idx, v.channel, v.type, v.blob
-          from allowed cross join (values ${values.join(", ")}) as v(idx, channel, type, blob)
+        insert into checkpoint_writes
+               (thread_id, checkpoint_ns, checkpoint_id, task_id, run_id, idx, channel, type, blob, items)
+        select ${thread}, ${row.join(", ")}, v.* from allowed cross join ${parameters.list(types, rows)} as v
             ${onConflict})
       select from fence`,
     values: parameters.values,
   });
-  return rowCount === 1;
+  if (rowCount !== 1) throw lost(put.owner);
+}
+
+/** A statement has 65,535 parameters at most. */
+const MAX_ITEMS = 2_000;
+
+/** Writes what is too much for one statement in statements before it, and returns the rest. */
+async function putSurplus(
+  db: Queryable,
+  put: { owner: Owner | null; row: readonly [string, ...unknown[]]; items: readonly Item[] },
+): Promise<readonly Item[]> {
+  let rest = put.items;
+  for (; rest.length > MAX_ITEMS; rest = rest.slice(MAX_ITEMS)) {
+    const parameters = new Parameters(put.owner);
+    const thread = `${parameters.add(put.row[0])}::text`;
+    const { rowCount } = await db.query({
+      text: `
+        with ${parameters.fence},
+        allowed as materialized (select from fence),
+        ${itemsStored(parameters, thread, rest.slice(0, MAX_ITEMS))}
+        select from fence`,
+      values: parameters.values,
+    });
+    if (rowCount !== 1) throw lost(put.owner);
+  }
+  return rest;
+}
+
+function lost(owner: Owner | null): Error {
+  return owner ? leaseLost(owner) : new Error("A write that is not fenced was refused");
 }
 
 /** The parameters of a statement whose first two belong to the fence. */
@@ -115,9 +203,18 @@ class Parameters {
     this.values.push(value);
     return `$${this.values.length}`;
   }
+
+  /** A `values` list with a type for each column. */
+  list(types: readonly string[], rows: readonly (readonly unknown[])[]): string {
+    const row = (cells: readonly unknown[]): string =>
+      types.map((type, i) => `${this.add(cells[i])}::${type}`).join(", ");
+    return `(values ${rows.map((cells) => `(${row(cells)})`).join(", ")})`;
+  }
 }
 
-/** Statements are kept per connection, so only those of a usual size get a name. */
-function named(name: string, rows: number): { name?: string } {
-  return rows <= 16 ? { name: `${name}-${rows}` } : {};
+/** Statements are kept per connection, so only those of a usual shape get a name. */
+function named(name: string, parts: readonly (readonly unknown[])[]): { name?: string } {
+  return parts.every(({ length }) => length <= 16)
+    ? { name: [name, ...parts.map(({ length }) => length)].join("-") }
+    : {};
 }

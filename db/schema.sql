@@ -39,7 +39,18 @@ create table checkpoint_blobs (
   version text not null,
   type text not null,
   blob bytea,
+  items uuid[],
+  base_version text,
+  head integer,
+  tail integer,
   constraint checkpoint_blobs_pkey PRIMARY KEY (thread_id, checkpoint_ns, channel, version)
+);
+
+create table checkpoint_items (
+  thread_id text not null,
+  hash uuid not null,
+  item bytea not null,
+  constraint checkpoint_items_pkey PRIMARY KEY (thread_id, hash)
 );
 
 create table checkpoint_migrations (
@@ -57,6 +68,7 @@ create table checkpoint_writes (
   type text,
   blob bytea not null,
   run_id text,
+  items uuid[],
   constraint checkpoint_writes_pkey PRIMARY KEY (thread_id, checkpoint_ns, checkpoint_id, task_id, idx)
 );
 

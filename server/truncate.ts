@@ -11,6 +11,7 @@ export async function truncate(pool: pg.Pool, what: Truncate): Promise<void> {
     what.threads && "delete from threads",
     (what.threads || what.checkpointer) && "delete from checkpoint_writes",
     (what.threads || what.checkpointer) && "delete from checkpoint_blobs",
+    (what.threads || what.checkpointer) && "delete from checkpoint_items",
     (what.threads || what.checkpointer) && "delete from checkpoints",
     what.assistants && "delete from assistants where metadata ->> 'created_by' is distinct from 'system'",
   ];

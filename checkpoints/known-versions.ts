@@ -1,0 +1,94 @@
+/**
+ * The versions of channels that a saver has read or written last, and builds the next ones on. Nothing is believed: a
+ * version that is stored as a delta is refused in its own statement when the one below it is gone (pruned, rolled back,
+ * deleted with its thread), and stored again as a whole.
+ */
+import { type DumpedValue, eachOnce } from "./dump-values.ts";
+import { CHUNKED, columnsOf, type Item, itemsOf } from "./stored-chunks.ts";
+import { type KnownVersion, planVersion } from "./versions.ts";
+import type { VersionRow } from "./write-tuples.ts";
+
+export interface GraphPlace {
+  readonly thread_id: string;
+  readonly checkpoint_ns: string;
+}
+
+interface Planned {
+  readonly values: readonly VersionRow[];
+  readonly items: readonly Item[];
+}
+
+/** Characters of text; a state that has more is written as a whole at each step. */
+const MAX_SIZE = 32 * 1_024 * 1_024;
+
+export class KnownVersions {
+  /** Those used last at the end. */
+  readonly #known = new Map<string, { readonly version: KnownVersion; readonly size: number }>();
+  #size = 0;
+
+  saw(at: GraphPlace, channel: string, version: KnownVersion): void {
+    const key = keyOf(at, channel);
+    this.#forget(key);
+    const size = version.chunks.reduce((sum, { text }) => sum + text.length, 0);
+    this.#known.set(key, { version, size });
+    this.#size += size;
+    for (const oldest of this.#known.keys()) {
+      if (this.#size <= MAX_SIZE) break;
+      this.#forget(oldest);
+    }
+  }
+
+  /**
+   * Has the values stored by `put`, which returns the channels whose version was not there before, or undefined when a
+   * version that is needed is gone and nothing was stored.
+   */
+  async store(
+    at: GraphPlace,
+    values: readonly DumpedValue[],
+    put: (planned: Planned) => Promise<ReadonlySet<string> | undefined>,
+  ): Promise<void> {
+    let { known, ...planned } = this.#plan(at, values);
+    let stored = await put(planned);
+    if (!stored) {
+      for (const { channel } of values) this.#forget(keyOf(at, channel));
+      ({ known, ...planned } = this.#plan(at, values));
+      stored = await put(planned);
+    }
+    for (const [channel, version] of known) {
+      // A version that was there before may hold anything.
+      if (stored?.has(channel)) this.saw(at, channel, version);
+      else this.#forget(keyOf(at, channel));
+    }
+  }
+
+  #plan(at: GraphPlace, values: readonly DumpedValue[]): Planned & { readonly known: Map<string, KnownVersion> } {
+    const known = new Map<string, KnownVersion>();
+    const items: Item[][] = [];
+    const rows = values.map((value): VersionRow => {
+      if (!("chunks" in value)) return value;
+      const { channel, version, chunks } = value;
+      const plan = planVersion(version, chunks, this.#known.get(keyOf(at, channel))?.version);
+      known.set(channel, plan.known);
+      items.push(itemsOf(plan.fresh));
+      const { needs, delta } = plan;
+      return {
+        channel,
+        version,
+        type: CHUNKED,
+        ...columnsOf(plan.own),
+        ...(needs && { needs }),
+        ...(delta && { delta }),
+      };
+    });
+    return { values: rows, items: eachOnce(items.flat()), known };
+  }
+
+  #forget(key: string): void {
+    this.#size -= this.#known.get(key)?.size ?? 0;
+    this.#known.delete(key);
+  }
+}
+
+function keyOf({ thread_id, checkpoint_ns }: GraphPlace, channel: string): string {
+  return JSON.stringify([thread_id, checkpoint_ns, channel]);
+}

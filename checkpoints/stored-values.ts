@@ -1,0 +1,108 @@
+/** Puts values together from the rows that hold them. */
+import type { Chunk } from "./chunks.ts";
+import { textOf } from "./chunks.ts";
+import { CHUNKED, chunksOfRow, itemText, weightOf } from "./stored-chunks.ts";
+import { applyDelta, type KnownVersion } from "./versions.ts";
+
+/** A value as the serializer left it. */
+export interface Value {
+  readonly channel: string;
+  readonly type: string;
+  readonly data: Uint8Array | string;
+  /** Of a channel's value, if it is stored as chunks. */
+  readonly known?: KnownVersion;
+}
+
+/** What every row that holds a value, or a part of it, has. */
+export interface ValueRow {
+  readonly thread_id: string;
+  readonly channel: string;
+  readonly type: string;
+  readonly blob: Buffer;
+  readonly items: readonly string[] | null;
+}
+
+/** A row of checkpoint_blobs. */
+export interface VersionRow extends ValueRow {
+  readonly checkpoint_ns: string;
+  readonly version: string;
+  readonly base_version: string | null;
+  readonly head: number;
+  readonly tail: number;
+}
+
+/** A row of checkpoint_items. */
+export interface ItemRow {
+  readonly thread_id: string;
+  readonly hash: string;
+  readonly blob: Buffer;
+}
+
+type Place = Pick<VersionRow, "thread_id" | "checkpoint_ns" | "channel" | "version">;
+
+export class StoredValues {
+  readonly #versions: ReadonlyMap<string, VersionRow>;
+  readonly #items: ReadonlyMap<string, string>;
+  readonly #known = new Map<string, KnownVersion>();
+
+  /** The versions with all that they build on, and the items of all rows. */
+  constructor(versions: readonly VersionRow[], items: readonly ItemRow[]) {
+    this.#versions = new Map(versions.map((row) => [keyOf(row), row]));
+    this.#items = new Map(items.map(({ thread_id, hash, blob }) => [`${thread_id} ${hash}`, itemText(blob)]));
+  }
+
+  /** Undefined where the channel was empty. */
+  version(at: Place): Value | undefined {
+    const row = this.#versions.get(keyOf(at));
+    if (!row || row.type === "empty") return undefined;
+    if (row.type !== CHUNKED) return { channel: row.channel, type: row.type, data: row.blob };
+    const known = this.#chunked(row);
+    return { channel: row.channel, type: "json", data: textOf(known.chunks), known };
+  }
+
+  /** A value that stands alone. */
+  value(row: ValueRow): Value {
+    const { channel, type, blob } = row;
+    return type === CHUNKED ? { channel, type: "json", data: textOf(this.#own(row)) } : { channel, type, data: blob };
+  }
+
+  /** From the whole up, not recursively: a chain is as long as its value is large. */
+  #chunked(row: VersionRow): KnownVersion {
+    const chain = [row];
+    let known = this.#known.get(keyOf(row));
+    for (let at = row; !known && at.base_version !== null; at = chain[0] ?? at) {
+      const base = this.#versions.get(keyOf({ ...at, version: at.base_version }));
+      if (!base) throw damaged(`the version ${at.base_version} that another one builds on`);
+      known = this.#known.get(keyOf(base));
+      chain.unshift(base);
+    }
+    for (const each of chain) {
+      known = this.#known.get(keyOf(each)) ?? this.#onBase(each, known);
+      this.#known.set(keyOf(each), known);
+    }
+    return known ?? this.#onBase(row, undefined);
+  }
+
+  #onBase(row: VersionRow, base: KnownVersion | undefined): KnownVersion {
+    const own = this.#own(row);
+    const { version } = row;
+    if (row.base_version === null || !base) return { version, chunks: own, weight: 0 };
+    return { version, chunks: applyDelta(base.chunks, own, row), weight: base.weight + weightOf(own) };
+  }
+
+  #own(row: ValueRow): Chunk[] {
+    return chunksOfRow(row, (hash) => {
+      const text = this.#items.get(`${row.thread_id} ${hash}`);
+      if (text === undefined) throw damaged(`an item of ${row.channel}`);
+      return text;
+    });
+  }
+}
+
+function keyOf({ thread_id, checkpoint_ns, channel, version }: Place): string {
+  return JSON.stringify([thread_id, checkpoint_ns, channel, version]);
+}
+
+function damaged(what: string): Error {
+  return new Error(`The checkpoint cannot be read: ${what} is not stored`);
+}
