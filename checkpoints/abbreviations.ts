@@ -16,10 +16,9 @@ const PHRASES: readonly (readonly [short: string, phrase: string])[] = [
 ];
 
 const toPhrase = new Map(PHRASES);
-const SHORT_FORMS = /[\u0002-\u0008\u000b]/g;
+const SHORT_FORMS = new RegExp(`[${PHRASES.map(([short]) => short).join("")}]`, "g");
 
 export function abbreviate(json: string): string {
-  if (!json.includes('"lc":1,')) return json;
   return PHRASES.reduce((text, [short, phrase]) => text.replaceAll(phrase, short), json);
 }
 

@@ -3,33 +3,30 @@
  * serializer makes of the value as a whole. A list of messages has one piece for each message.
  */
 import { DeltaSnapshot, type SerializerProtocol } from "@langchain/langgraph-checkpoint";
+import { MAX_PIECE, segmentsOf } from "./segments.ts";
 
 export interface Chunk {
   readonly text: string;
-  /** Where the element begins, after its comma, bracket or key: the same element is the same item wherever it stands. */
+  /** Where the element begins, after its comma, bracket or key: the same element is stored the same wherever it stands. */
   readonly bodyAt: number;
+  /** Of a part of a long element, which is not cut again. */
+  readonly isString?: boolean;
   /** How it is stored; kept, since most chunks of a version are those of the version before. */
   form?: ChunkForm;
 }
 
 export interface ChunkForm {
+  /** The text with marks in the places of what is stored apart. */
   readonly line: string;
-  /** Of the item that holds the body; absent where the line does. */
-  readonly hash?: string;
+  /** What is stored apart, in the order of the marks. */
+  readonly items: readonly string[];
 }
-
-/**
- * A text longer than `MAX_BODY` is cut every `BODY_PIECE` characters, so that one that grows at its end leaves its
- * beginning as it was, at any depth.
- */
-const MAX_BODY = 8_192;
-const BODY_PIECE = 4_096;
 
 /** How the serializer marks a snapshot of a channel that is else kept as its writes. */
 const SNAPSHOT = { lc: 2, type: "delta_snapshot" };
 
-/** What the serializer writes where an object contains itself, or contains what has no JSON, in words of the whole. */
-const PECULIAR = ['"[Circular]"', '"[unable to serialize'];
+/** What the serializer writes where an object contains itself: where that is depends on the whole. */
+const CIRCLE = '"[Circular]"';
 
 /**
  * The chunks of a value; undefined for one that has to be serialized as a whole. Everything is serialized before this
@@ -37,13 +34,13 @@ const PECULIAR = ['"[Circular]"', '"[unable to serialize'];
  */
 export async function chunksOf(value: unknown, serde: SerializerProtocol): Promise<Chunk[] | undefined> {
   if (value instanceof Uint8Array || ["undefined", "function", "symbol"].includes(typeof value)) return undefined;
-  const chunks: (Chunk | Promise<Chunk | undefined>)[] = [];
+  const chunks: Target["chunks"] = [];
   if (isList(value)) addList("", value, { chunks, serde });
   else if (isRecord(value)) addRecord(value, { chunks, serde });
   else if (value instanceof DeltaSnapshot) addRecord({ ...SNAPSHOT, value: value.value }, { chunks, serde });
   else chunks.push(element("", value, serde));
-  const all = (await Promise.all(chunks)).filter((chunk) => chunk !== undefined);
-  return all.some(isPeculiar) ? undefined : all.flatMap(cut);
+  const all = (await Promise.all(chunks)).flatMap((chunk) => (chunk ? partsOf(chunk) : undefined));
+  return all.every((chunk) => chunk !== undefined) ? all : undefined;
 }
 
 export function textOf(chunks: readonly Chunk[]): string {
@@ -51,14 +48,14 @@ export function textOf(chunks: readonly Chunk[]): string {
 }
 
 interface Target {
-  readonly chunks: (Chunk | Promise<Chunk | undefined>)[];
+  readonly chunks: Promise<Chunk | undefined>[];
   readonly serde: SerializerProtocol;
 }
 
 function addList(lead: string, list: readonly unknown[], { chunks, serde }: Target): void {
   // By index, not by iteration: a list may have holes, and its length is what counts.
   for (let i = 0; i < list.length; i += 1) chunks.push(element(i === 0 ? `${lead}[` : ",", list[i], serde));
-  chunks.push({ text: "]", bodyAt: 1 });
+  chunks.push(Promise.resolve({ text: "]", bodyAt: 1 }));
 }
 
 function addRecord(record: Readonly<Record<string, unknown>>, { chunks, serde }: Target): void {
@@ -69,39 +66,23 @@ function addRecord(record: Readonly<Record<string, unknown>>, { chunks, serde }:
     else chunks.push(element(`${lead}${JSON.stringify(key)}:`, value, serde));
     lead = ",";
   }
-  chunks.push({ text: lead === "{" ? "{}" : "}", bodyAt: 1 });
+  chunks.push(Promise.resolve({ text: lead === "{" ? "{}" : "}", bodyAt: 1 }));
 }
 
-/** Inside a list, since a value that stands alone may have a form of its own (bytes). */
+/** Inside a list, since a value that stands alone may have a form of its own (bytes). Undefined for what has no JSON. */
 async function element(lead: string, value: unknown, serde: SerializerProtocol): Promise<Chunk | undefined> {
-  const [, bytes] = await serde.dumpsTyped([value]);
-  return {
-    text: lead + Buffer.from(bytes.buffer, bytes.byteOffset + 1, bytes.length - 2).toString(),
-    bodyAt: lead.length,
-  };
+  const [type, bytes] = await serde.dumpsTyped([value]);
+  const list = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString();
+  // In the place of a list with what it cannot serialize the serializer puts a text that says so.
+  if (type !== "json" || !list.startsWith("[") || list.includes(CIRCLE)) return undefined;
+  return { text: lead + list.slice(1, -1), bodyAt: lead.length };
 }
 
-function isPeculiar({ text }: Chunk): boolean {
-  return PECULIAR.some((mark) => text.includes(mark));
-}
-
-function cut(chunk: Chunk): Chunk[] {
+/** A long element is several chunks, so that it can change in one place. */
+function partsOf(chunk: Chunk): Chunk[] {
   const { text, bodyAt } = chunk;
-  if (text.length - bodyAt <= MAX_BODY) return [chunk];
-  const pieces: Chunk[] = [];
-  for (let at = 0; at < text.length;) {
-    const bodyFrom = at === 0 ? bodyAt : 0;
-    let end = at + bodyFrom + BODY_PIECE;
-    // Never between the halves of a pair.
-    if (end < text.length && isHighSurrogate(text.charCodeAt(end - 1))) end += 1;
-    pieces.push({ text: text.slice(at, end), bodyAt: bodyFrom });
-    at = end;
-  }
-  return pieces;
-}
-
-function isHighSurrogate(unit: number): boolean {
-  return unit >= 0xd800 && unit < 0xdc00;
+  if (text.length <= MAX_PIECE) return [chunk];
+  return segmentsOf(text, bodyAt).map((segment) => ({ ...segment, bodyAt: 0 }));
 }
 
 /** Lists and objects that JSON shows as they are. An object with a form of its own is one element. */

@@ -87,7 +87,8 @@ export class StoredValues {
     const own = this.#own(row);
     const { version } = row;
     if (row.base_version === null || !base) return { version, chunks: own, weight: 0 };
-    return { version, chunks: applyDelta(base.chunks, own, row), weight: base.weight + weightOf(own) };
+    const chunks = applyDelta(base.chunks, own, row);
+    return { version, chunks, base: base.version, weight: base.weight + weightOf(own) };
   }
 
   #own(row: ValueRow): Chunk[] {

@@ -3,6 +3,7 @@
  * taken the thread's ownership before.
  */
 import type { Queryable } from "../db/pool.ts";
+import { sweepThread } from "./sweep.ts";
 
 /** Deletes all checkpoints, values and pending writes of a thread. */
 export async function deleteThreadCheckpoints(tx: Queryable, threadId: string): Promise<void> {
@@ -32,23 +33,13 @@ export async function deleteRunCheckpoints(tx: Queryable, threadId: string, runI
       with gone as (
         delete from checkpoints
          where thread_id = $1 and metadata ->> 'run_id' = $2
-        returning checkpoint_ns, checkpoint_id, checkpoint -> 'channel_versions' as versions),
-      writes_gone as (
-        delete from checkpoint_writes w
-         where w.thread_id = $1
-           and (w.run_id = $2 or (w.checkpoint_ns, w.checkpoint_id) in (select checkpoint_ns, checkpoint_id from gone))),
-      orphans as (
-        select gone.checkpoint_ns, v.key as channel, v.value as version
-          from gone cross join jsonb_each_text(gone.versions) v
-        except
-        select c.checkpoint_ns, v.key, v.value
-          from checkpoints c cross join jsonb_each_text(c.checkpoint -> 'channel_versions') v
-         where c.thread_id = $1 and c.metadata ->> 'run_id' is distinct from $2)
-      delete from checkpoint_blobs b
-       using orphans o
-       where b.thread_id = $1 and b.checkpoint_ns = o.checkpoint_ns and b.channel = o.channel and b.version = o.version`,
+        returning checkpoint_ns, checkpoint_id)
+      delete from checkpoint_writes w
+       where w.thread_id = $1
+         and (w.run_id = $2 or (w.checkpoint_ns, w.checkpoint_id) in (select checkpoint_ns, checkpoint_id from gone))`,
     values: [threadId, runId],
   });
+  await sweepThread(tx, threadId);
 }
 
 /** Copies all of a thread's checkpoints to another thread, in the order in which they were stored. */

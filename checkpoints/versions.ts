@@ -10,6 +10,8 @@ import { weightOf } from "./stored-chunks.ts";
 export interface KnownVersion {
   readonly version: string;
   readonly chunks: readonly Chunk[];
+  /** The version it is a delta on. */
+  readonly base?: string;
   /** Of the deltas from the last whole up to here. */
   readonly weight: number;
 }
@@ -34,7 +36,8 @@ export function planVersion(version: string, chunks: readonly Chunk[], base: Kno
   const [more, whole] = [weightOf(fresh), weightOf(all)];
   const weight = base.weight + more;
   if (weight < whole && 2 * more < whole) {
-    return { own: fresh, needs: base.version, delta: { head, tail }, fresh, known: { version, chunks: all, weight } };
+    const known = { version, chunks: all, base: base.version, weight };
+    return { own: fresh, needs: base.version, delta: { head, tail }, fresh, known };
   }
   return { own: all, needs: base.version, fresh, known: { version, chunks: all, weight: 0 } };
 }

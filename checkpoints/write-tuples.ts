@@ -64,10 +64,13 @@ export async function putCheckpoint(db: Queryable, put: PutCheckpoint): Promise<
   return rows[0].landed ? new Set(rows[0].channels) : undefined;
 }
 
-/** Held until commit, so that nobody removes what this statement builds on: a row that was removed is not there. */
+/**
+ * Held until commit, so that nobody removes what this statement builds on: a row that was removed is not there. After the
+ * fence, in the order in which everybody locks.
+ */
 function basesHeld(parameters: Parameters, at: { thread: string; ns: string; needs: string[][] }): string {
   return `held as materialized (
-        select from checkpoint_blobs b
+        select from fence cross join checkpoint_blobs b
           join ${parameters.list(["text", "text"], at.needs)} as n(channel, version)
             on n.channel = b.channel and n.version = b.version
          where b.thread_id = ${at.thread} and b.checkpoint_ns = ${at.ns}
@@ -79,10 +82,10 @@ function valuesStored(
   { thread, ns, values }: { thread: string; ns: string; values: readonly VersionRow[] },
 ): string {
   const types = ["text", "text", "text", "bytea", "uuid[]", "text", "int", "int"];
-  const rows = values.map(({ channel, version, type, blob, items, needs, delta }) => [
-    ...[channel, version, type, blob, items ?? null],
-    ...(delta ? [needs, delta.head, delta.tail] : [null, null, null]),
-  ]);
+  const rows = values.map(({ channel, version, type, blob, items, needs, delta }) => {
+    const value = [channel, version, type, blob, items ?? null];
+    return delta ? [...value, needs, delta.head, delta.tail] : [...value, null, null, null];
+  });
   return `
         insert into checkpoint_blobs
                (thread_id, checkpoint_ns, channel, version, type, blob, items, base_version, head, tail)

@@ -82,7 +82,8 @@ export async function undoCheckpoints(pool: Pool, run: ClaimedRun): Promise<void
   await transaction(pool, async (tx) => {
     const { rowCount } = await tx.query({
       name: "hold-owner",
-      text: "select from thread_owner where thread_id = $1 and epoch = $2 for share",
+      // Not shared: a write of the run that is still under way comes before or after, not between.
+      text: "select from thread_owner where thread_id = $1 and epoch = $2 for no key update",
       values: [run.thread_id, run.epoch],
     });
     if (rowCount !== 1) throw leaseLost(run);

@@ -1,14 +1,13 @@
 /** HTTP for threads: parse, call, shape. */
 import { type Context, Hono } from "hono";
 import { z } from "zod";
-import { PawlError } from "../lib/errors.ts";
 import { ThreadId } from "../lib/ids.ts";
 import { CheckpointRef } from "../runs/index.ts";
 import { ThreadCreate } from "../runs/threads/create.ts";
 import { ThreadPatch } from "../runs/threads/patch.ts";
 import { ThreadFilter, ThreadSearch } from "../runs/threads/search.ts";
 import { HistoryQuery } from "../runs/threads/state.ts";
-import type { Threads } from "../runs/threads/threads.ts";
+import { PruneStrategy, type Threads } from "../runs/threads/threads.ts";
 import { StateUpdate } from "../runs/threads/update-state.ts";
 import type { ServerEnv } from "./app.ts";
 import { paged } from "./paged.ts";
@@ -25,7 +24,7 @@ const StatePatch = z.object({ metadata: z.record(z.string(), z.unknown()) });
 const HistoryInQuery = z.object({ limit: queryInt.optional(), before: z.string().optional() });
 const Prune = z.object({
   thread_ids: z.array(ThreadId).max(1_000),
-  strategy: z.enum(["delete", "keep_latest"]).default("delete"),
+  strategy: PruneStrategy.default("delete"),
 });
 
 /** Any text that Postgres can hold: checkpoints may come from other savers. */
@@ -50,8 +49,7 @@ export function threadRoutes(threads: Threads): Hono<ServerEnv> {
 
   app.post("/threads/prune", async (c) => {
     const { thread_ids, strategy } = await parseBody(Prune, c);
-    if (strategy !== "delete") throw new PawlError("unsupported", `The strategy ${strategy} is not supported`);
-    return c.json({ pruned_count: await threads.prune(principalOf(c), thread_ids) });
+    return c.json({ pruned_count: await threads.prune(principalOf(c), thread_ids, strategy) });
   });
 
   app.get("/threads/:thread_id", async (c) => c.json(await threads.get(principalOf(c), threadOf(c))));

@@ -76,7 +76,9 @@ export function createAssistants({ pool, graphs, threads }: AssistantsContext): 
     async delete(principal, id, { withThreads }) {
       const assistantId = assistantIdFrom(id);
       await deleteAssistant(pool, principal, assistantId);
-      if (withThreads) await threads.prune(principal, await threadsOfAssistant(pool, principal, assistantId));
+      if (withThreads) {
+        await threads.prune(principal, await threadsOfAssistant(pool, principal, assistantId), "delete");
+      }
     },
     versions: (principal, id, query) => listVersions(pool, principal, { ...query, assistantId: assistantIdFrom(id) }),
     setLatest: (principal, id, version) => setLatest(pool, principal, { assistantId: assistantIdFrom(id), version }),

@@ -1,5 +1,6 @@
 /** What the server may ask about threads. */
 import type pg from "pg";
+import { z } from "zod";
 import { transaction } from "../../db/pool.ts";
 import { isPawlError } from "../../lib/errors.ts";
 import type { ThreadId } from "../../lib/ids.ts";
@@ -14,9 +15,13 @@ import { getThread } from "./get.ts";
 import { patchState } from "./patch-state.ts";
 import { patchThread, type ThreadPatch } from "./patch.ts";
 import { countThreads, searchThreads, type ThreadFilter, type ThreadPage, type ThreadSearch } from "./search.ts";
+import { keepLatest } from "./prune.ts";
 import { getHistory, getState, type HistoryQuery, type StateQuery } from "./state.ts";
 import type { Thread } from "./thread.ts";
 import { type StateUpdate, updateState } from "./update-state.ts";
+
+export const PruneStrategy = z.enum(["delete", "keep_latest"]);
+export type PruneStrategy = z.infer<typeof PruneStrategy>;
 
 type On<T> = T & { readonly threadId: ThreadId };
 
@@ -30,8 +35,11 @@ export interface Threads {
   patch(principal: Principal, patch: On<ThreadPatch>): Promise<Thread>;
   /** Ends what is under way on it. */
   delete(principal: Principal, threadId: ThreadId): Promise<void>;
-  /** Deletes those of the threads that are there; returns how many. */
-  prune(principal: Principal, threadIds: readonly ThreadId[]): Promise<number>;
+  /**
+   * Deletes the threads, or all that their newest state does not need; returns how many. Passes over those that are not
+   * there, and busy ones that would stay.
+   */
+  prune(principal: Principal, threadIds: readonly ThreadId[], strategy: PruneStrategy): Promise<number>;
   /** Throws `copy_source_missing`. */
   copy(principal: Principal, threadId: ThreadId): Promise<Thread>;
   /** Throws `checkpoint_not_found`, `graph_not_found`. */
@@ -66,14 +74,14 @@ export function createThreads(context: ThreadsContext): Threads {
     count: (principal, filter) => countThreads(pool, principal, filter),
     patch: (principal, patch) => patchThread(pool, principal, patch),
     delete: remove,
-    async prune(principal, threadIds) {
+    async prune(principal, threadIds, strategy) {
       let pruned = 0;
       for (const threadId of new Set(threadIds)) {
         try {
-          await remove(principal, threadId);
+          await (strategy === "delete" ? remove(principal, threadId) : keepLatest(pool, principal, threadId));
           pruned += 1;
         } catch (error) {
-          if (!isPawlError(error, "thread_not_found")) throw error;
+          if (!isPawlError(error, "thread_not_found") && !isPawlError(error, "thread_busy")) throw error;
         }
       }
       return pruned;

@@ -89,22 +89,25 @@ async function refuseUnfit(
 const ofNoRun = { metadata: { run_id: null } };
 
 /** The thread's next epoch, as long as nothing is live on it. */
-export async function takeIdleThread(pool: pg.Pool, threadId: ThreadId): Promise<Owner> {
-  return transaction(pool, async (tx) => {
-    if (!(await lockThread(tx, threadId))) throw threadNotFound(threadId);
-    const { rows } = await tx.query<{ epoch: string }>({
-      name: "take-idle-thread",
-      text: `
-        update thread_owner
-           set epoch = epoch + 1, worker_id = null
-         where thread_id = $1
-           and not exists (select from runs where thread_id = $1 and status in ('pending', 'running'))
-        returning epoch`,
-      values: [threadId],
-    });
-    if (!rows[0]) throw busy(threadId);
-    return { thread_id: threadId, epoch: rows[0].epoch };
+export function takeIdleThread(pool: pg.Pool, threadId: ThreadId): Promise<Owner> {
+  return transaction(pool, (tx) => holdIdleThread(tx, threadId));
+}
+
+/** The same in the caller's transaction, until whose end nobody else can write to the thread. */
+export async function holdIdleThread(tx: Queryable, threadId: ThreadId): Promise<Owner> {
+  if (!(await lockThread(tx, threadId))) throw threadNotFound(threadId);
+  const { rows } = await tx.query<{ epoch: string }>({
+    name: "take-idle-thread",
+    text: `
+      update thread_owner
+         set epoch = epoch + 1, worker_id = null
+       where thread_id = $1
+         and not exists (select from runs where thread_id = $1 and status in ('pending', 'running'))
+      returning epoch`,
+    values: [threadId],
   });
+  if (!rows[0]) throw busy(threadId);
+  return { thread_id: threadId, epoch: rows[0].epoch };
 }
 
 function busy(threadId: ThreadId): PawlError {

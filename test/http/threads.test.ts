@@ -64,7 +64,7 @@ test("another tenant neither sees a thread nor gets its id", async () => {
     mine,
   );
   expect(await w.threads.count(stranger, {})).toBe(0);
-  expect(await w.threads.prune(stranger, [threadId])).toBe(0);
+  expect(await w.threads.prune(stranger, [threadId], "delete")).toBe(0);
 });
 
 test("a thread that is not there is 404, an id that is none is 422", async () => {
@@ -184,5 +184,16 @@ test("pruning deletes the threads that are there and counts them", async () => {
   const ids = [a.thread_id, randomUUID(), b.thread_id, a.thread_id];
   expect(await w.client.threads.prune(ids)).toEqual({ pruned_count: 2 });
   expect(await refusal(w.client.threads.get(a.thread_id))).toBe("404 thread_not_found");
-  expect(await refusal(w.client.threads.prune([b.thread_id], { strategy: "keep_latest" }))).toBe("422 unsupported");
+});
+
+test("pruning all but the newest state keeps that, and passes over a busy thread", async () => {
+  const [idle, busy] = [await w.threadAfter("steps", { count: 1 }), await w.threadAfter("steps", { count: 1 })];
+  const before = await w.client.threads.getState(idle);
+  await w.createRun(busy, { assistant_id: "steps", input: { count: 2 } });
+
+  const pruned = await w.client.threads.prune([idle, busy, randomUUID()], { strategy: "keep_latest" });
+
+  expect(pruned).toEqual({ pruned_count: 1 });
+  expect(await w.client.threads.getHistory(idle)).toEqual([before]);
+  expect(await w.client.threads.getHistory(busy)).toHaveLength(4);
 });

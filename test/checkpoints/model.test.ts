@@ -1,0 +1,190 @@
+/**
+ * Any order of steps, forks, rollbacks, copies and prunes, by two processes that do not know of each other: every
+ * checkpoint that is kept reads back exactly what was put.
+ */
+import { randomUUID } from "node:crypto";
+import { emptyCheckpoint, uuid6 } from "@langchain/langgraph-checkpoint";
+import fc from "fast-check";
+import type pg from "pg";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { pruneSupersededWrites, pruneThread } from "../../checkpoints/prune.ts";
+import { Saver } from "../../checkpoints/saver.ts";
+import { copyThreadCheckpoints, deleteRunCheckpoints, deleteThreadCheckpoints } from "../../checkpoints/thread-data.ts";
+import { type Queryable, transaction } from "../../db/pool.ts";
+import { type TestDatabase, testDatabase } from "../support/database.ts";
+import { count, gather } from "./support.ts";
+
+let db: TestDatabase;
+beforeAll(async () => {
+  db = await testDatabase();
+});
+afterAll(() => db[Symbol.asyncDispose]());
+
+type Values = Record<string, unknown>;
+interface Stored {
+  readonly id: string;
+  readonly parent: string | undefined;
+  readonly run: string;
+  readonly values: Values;
+  readonly versions: Record<string, number>;
+  /** What a task has written to it, if it has. */
+  write?: { readonly run: string; readonly value: unknown } | undefined;
+}
+
+/** Long enough for its changes to be stored as changes. */
+const BEGINNING = Array.from({ length: 50 }, (_, i) => `This was said before, as number ${i}. `.repeat(5));
+
+/** A thread as it should be: its checkpoints in the order in which they were stored. */
+interface Model {
+  thread: string;
+  stored: Stored[];
+}
+
+const text = fc.integer({ min: 0, max: 2_000 }).map((n) => `${n} said. `.repeat(n / 4));
+const change = fc.oneof(
+  { weight: 6, arbitrary: fc.record({ kind: fc.constant("append" as const), text }) },
+  fc.record({ kind: fc.constant("remove" as const), at: fc.nat() }),
+  fc.record({ kind: fc.constant("edit" as const), at: fc.nat(), text }),
+  fc.record({ kind: fc.constant("replace" as const), list: fc.array(text, { maxLength: 20 }) }),
+  fc.record({ kind: fc.constant("clear" as const) }),
+);
+const operation = fc.oneof(
+  { weight: 8, arbitrary: fc.record({ op: fc.constant("step" as const), by: fc.nat(1), change }) },
+  fc.record({ op: fc.constant("load" as const), by: fc.nat(1), at: fc.nat() }),
+  fc.record({ op: fc.constant("fork" as const), by: fc.nat(1), at: fc.nat(), change }),
+  fc.record({ op: fc.constant("restart" as const), by: fc.nat(1) }),
+  fc.record({ op: fc.constant("run" as const) }),
+  fc.record({ op: fc.constant("rollback" as const), of: fc.nat() }),
+  fc.record({ op: fc.constant("copy" as const) }),
+  fc.record({ op: fc.constant("prune" as const), keep: fc.integer({ min: 1, max: 4 }) }),
+  fc.record({ op: fc.constant("prune writes" as const) }),
+);
+type Operation = typeof operation extends fc.Arbitrary<infer T> ? T : never;
+type Change = typeof change extends fc.Arbitrary<infer T> ? T : never;
+
+test("whatever happens to a thread, what is kept of it reads back as it was put", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(operation, { minLength: 5, maxLength: 30 }), async (operations) => {
+      await check(db.pool, operations);
+    }),
+    { numRuns: 40 },
+  );
+});
+
+async function check(pool: pg.Pool, operations: readonly Operation[]): Promise<void> {
+  const savers = [new Saver(pool), new Saver(pool)];
+  const model: Model = { thread: randomUUID(), stored: [] };
+  let run = randomUUID();
+  for (const each of operations) {
+    if (each.op === "run") run = randomUUID();
+    else if (each.op === "restart") savers[each.by] = new Saver(pool);
+    else if (each.op === "step")
+      await step(savers[each.by]!, model, { run, at: model.stored.length - 1, change: each.change });
+    else if (each.op === "fork") await step(savers[each.by]!, model, { run, at: each.at, change: each.change });
+    else if (each.op === "load") await savers[each.by]!.getTuple(configOf(model, pick(model, each.at)));
+    else await transaction(pool, (tx) => onThread(tx, model, each));
+  }
+  await expectAsModelled(pool, model);
+  await expectNoGarbage(pool, model);
+}
+
+async function step(
+  saver: Saver,
+  model: Model,
+  { run, at, change: by }: { run: string; at: number; change: Change },
+): Promise<void> {
+  const parent = pick(model, at);
+  const said = changed((parent?.values["said"] as string[] | undefined) ?? BEGINNING, by);
+  const written = said.at(-1) ?? "";
+  const { configurable } = configOf(model, parent);
+  const config = { configurable: { ...configurable, run_id: run } };
+  if (parent) {
+    await saver.putWrites(config, [["said", [written]]], "task");
+    parent.write ??= { run, value: [written] }; // of several the first one counts
+  }
+  const values: Values = {
+    said,
+    text: `${(parent?.values["text"] as string | undefined) ?? ""}${written}`,
+    files: { ...(parent?.values["files"] as object | undefined), [`f${said.length}`]: written },
+    small: said.length,
+  };
+  const versions = Object.fromEntries(
+    Object.keys(values).map((channel) => [channel, saver.getNextVersion(parent?.versions[channel])]),
+  );
+  const checkpoint = { ...emptyCheckpoint(), id: uuid6(0), channel_values: values, channel_versions: versions };
+  model.stored.push({ id: checkpoint.id, parent: parent?.id, run, values: structuredClone(values), versions });
+  await saver.put(config, checkpoint, { source: "loop", step: 1, parents: {} }, versions);
+  said.push("changed in place afterwards");
+}
+
+function changed(list: readonly string[], by: Change): string[] {
+  const at = "at" in by && list.length > 0 ? by.at % list.length : 0;
+  if (by.kind === "append") return [...list, by.text];
+  if (by.kind === "remove") return list.toSpliced(at, 1);
+  if (by.kind === "edit") return list.toSpliced(at, 1, by.text);
+  return by.kind === "replace" ? [...by.list] : [];
+}
+
+/** What is done to the thread as a whole, in the tables and in the model. */
+async function onThread(tx: Queryable, model: Model, each: Operation): Promise<void> {
+  const parents = new Set(model.stored.map(({ parent }) => parent));
+  if (each.op === "rollback") {
+    const run = pick(model, each.of)?.run ?? "";
+    await deleteRunCheckpoints(tx, model.thread, run);
+    model.stored = model.stored.filter((stored) => stored.run !== run);
+    for (const stored of model.stored) if (stored.write?.run === run) stored.write = undefined;
+  } else if (each.op === "copy") {
+    const copy = randomUUID();
+    await copyThreadCheckpoints(tx, model.thread, copy);
+    await deleteThreadCheckpoints(tx, model.thread);
+    model.thread = copy;
+  } else if (each.op === "prune") {
+    await pruneThread(tx, model.thread, each.keep);
+    model.stored = model.stored.filter(({ id }, i) => i >= model.stored.length - each.keep || !parents.has(id));
+  } else if (each.op === "prune writes") {
+    await pruneSupersededWrites(tx, model.thread);
+    for (const stored of model.stored) if (parents.has(stored.id)) stored.write = undefined;
+  }
+}
+
+function pick({ stored }: Model, at: number): Stored | undefined {
+  return stored[at % Math.max(stored.length, 1)];
+}
+
+function configOf({ thread }: Model, stored: Stored | undefined) {
+  return { configurable: { thread_id: thread, checkpoint_ns: "", ...(stored && { checkpoint_id: stored.id }) } };
+}
+
+async function expectAsModelled(pool: pg.Pool, model: Model): Promise<void> {
+  const saver = new Saver(pool);
+  const listed = await gather(saver.list({ configurable: { thread_id: model.thread } }));
+  expect(listed.map(({ checkpoint }) => checkpoint.id)).toEqual(model.stored.map(({ id }) => id).toReversed());
+  for (const [i, stored] of model.stored.toReversed().entries()) {
+    for (const tuple of [listed[i], await saver.getTuple(configOf(model, stored))]) {
+      expect(tuple?.checkpoint.channel_values).toEqual(stored.values);
+      expect(tuple?.pendingWrites?.map(([, , value]) => value)).toEqual(stored.write ? [stored.write.value] : []);
+    }
+  }
+  const newest = await saver.getTuple(configOf(model, undefined));
+  expect(newest?.checkpoint.id).toBe(model.stored.at(-1)?.id);
+}
+
+/** After the last checkpoint has gone nothing is left, and after a prune of all but the newest only what that needs. */
+async function expectNoGarbage(pool: pg.Pool, model: Model): Promise<void> {
+  await transaction(pool, (tx) => onThread(tx, model, { op: "prune", keep: 1 }));
+  await expectAsModelled(pool, model);
+  const { rows: unused } = await pool.query(
+    `select i.hash from checkpoint_items i
+      where i.thread_id = $1
+        and i.hash not in (select unnest(items) from checkpoint_blobs where thread_id = $1
+                            union all select unnest(items) from checkpoint_writes where thread_id = $1)`,
+    [model.thread],
+  );
+  expect(unused).toEqual([]);
+  const channels = 4;
+  expect(await count(pool, "checkpoint_blobs", model.thread)).toBeLessThanOrEqual(channels * model.stored.length);
+  while (model.stored.length > 0) await transaction(pool, (tx) => onThread(tx, model, { op: "rollback", of: 0 }));
+  for (const table of ["checkpoints", "checkpoint_blobs", "checkpoint_writes", "checkpoint_items"]) {
+    expect(await count(pool, table, model.thread)).toBe(0);
+  }
+}
