@@ -267,9 +267,7 @@ CREATE INDEX assistants_by_graph ON public.assistants USING btree (tenant, graph
 
 CREATE INDEX assistants_by_metadata ON public.assistants USING gin (metadata jsonb_path_ops);
 
-CREATE INDEX checkpoints_by_run ON public.checkpoints USING btree (thread_id, ((metadata ->> 'run_id'::text)));
-
-CREATE INDEX checkpoints_by_seq ON public.checkpoints USING btree (thread_id, checkpoint_ns, seq DESC);
+CREATE INDEX checkpoints_newest ON public.checkpoints USING btree (thread_id, checkpoint_ns, seq);
 
 CREATE UNIQUE INDEX effect_abandoned_once ON public.effect_answers USING btree (thread_id, key, attempt, task_id) WHERE ((refusal IS NULL) AND (decision = 'abandon'::text));
 

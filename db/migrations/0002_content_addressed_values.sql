@@ -18,3 +18,9 @@ alter table checkpoint_blobs
   add column if not exists head integer,
   add column if not exists tail integer;
 alter table checkpoint_writes add column if not exists items uuid[];
+
+-- Ascending, and read backwards: a new entry then goes to the right, where pages are filled; at the left each of them
+-- splits half full. The run of a checkpoint is looked for once in a rollback, which reads all checkpoints of its thread.
+create index checkpoints_newest on checkpoints (thread_id, checkpoint_ns, seq);
+drop index checkpoints_by_seq;
+drop index checkpoints_by_run;
