@@ -88,17 +88,17 @@ async function ownedThread(pool: pg.Pool): Promise<Thread> {
 
 class CountingPool extends pg.Pool {
   #statements = 0;
-  readonly #clients = new Set<pg.Client>();
+  readonly #clients = new Set<pg.PoolClient>();
 
   constructor(options: pg.PoolConfig) {
     super(options);
     this.on("connect", (client) => {
-      const { query } = client;
-      client.query = ((...args: Parameters<typeof query>) => {
+      const query = client.query.bind(client) as (...args: unknown[]) => unknown;
+      client.query = ((...args: unknown[]) => {
         this.#statements += 1;
-        return query.apply(client, args);
-      }) as typeof query;
-      this.#clients.add(client as unknown as pg.Client);
+        return query(...args);
+      }) as typeof client.query;
+      this.#clients.add(client);
     });
   }
 

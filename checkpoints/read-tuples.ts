@@ -5,7 +5,7 @@
  * Newest means stored last (`seq`), never the highest id: an id carries the clock of its writer.
  */
 import type { Queryable } from "../db/pool.ts";
-import { type ItemRow, StoredValues, type Value, type VersionRow } from "./stored-values.ts";
+import { type ItemsRow, StoredValues, type Value, type VersionRow } from "./stored-values.ts";
 
 export interface StoredTuple {
   readonly thread_id: string;
@@ -38,7 +38,10 @@ export interface Selection {
   readonly name?: string;
 }
 
-/** The selected checkpoints, newest first. */
+/**
+ * The selected checkpoints, newest first. `limit 1` under a lateral join has each row looked up by its key, also where
+ * the planner takes a table for small that has grown since.
+ */
 export async function readTuples(db: Queryable, { where, values, limit, name }: Selection): Promise<StoredTuple[]> {
   const { rows } = await db.query<Row>({
     ...(name && { name }),
@@ -53,14 +56,18 @@ export async function readTuples(db: Queryable, { where, values, limit, name }: 
         select b.thread_id, b.checkpoint_ns, b.channel, b.version, b.type, b.blob, b.items, b.base_version, b.head, b.tail
           from page p
          cross join jsonb_each_text(p.checkpoint -> 'channel_versions') v
-          join checkpoint_blobs b on b.thread_id = p.thread_id and b.checkpoint_ns = p.checkpoint_ns
-                                 and b.channel = v.key and b.version = v.value
+         cross join lateral (select * from checkpoint_blobs b
+                              where b.thread_id = p.thread_id and b.checkpoint_ns = p.checkpoint_ns
+                                and b.channel = v.key and b.version = v.value
+                              limit 1) b
          where b.type <> 'empty'
          union
         select b.thread_id, b.checkpoint_ns, b.channel, b.version, b.type, b.blob, b.items, b.base_version, b.head, b.tail
           from versions v
-          join checkpoint_blobs b on b.thread_id = v.thread_id and b.checkpoint_ns = v.checkpoint_ns
-                                 and b.channel = v.channel and b.version = v.base_version),
+         cross join lateral (select * from checkpoint_blobs b
+                              where b.thread_id = v.thread_id and b.checkpoint_ns = v.checkpoint_ns
+                                and b.channel = v.channel and b.version = v.base_version
+                              limit 1) b),
       writes as (
         select 'write' as kind, p.seq, p.thread_id, w.task_id, w.idx, w.channel, w.type, w.blob, w.items
           from page p
@@ -75,32 +82,37 @@ export async function readTuples(db: Queryable, { where, values, limit, name }: 
          where (p.checkpoint ->> 'v')::int < 4)
       select 'checkpoint' as kind, seq, thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata,
              null as task_id, null::int as idx, null as channel, null as version, null as type, null::bytea as blob,
-             null::uuid[] as items, null as base_version, null::int as head, null::int as tail, null::uuid as hash
+             null::uuid[] as items, null as base_version, null::int as head, null::int as tail, null as hashes, null as sizes
         from page
        union all
       select 'version', null, thread_id, checkpoint_ns, null, null, null, null,
-             null, null, channel, version, type, blob, items, base_version, head, tail, null
+             null, null, channel, version, type, blob, items, base_version, head, tail, null, null
         from versions
        union all
       select kind, seq, thread_id, null, null, null, null, null,
-             task_id, idx, channel, null, type, blob, items, null, null, null, null
+             task_id, idx, channel, null, type, blob, items, null, null, null, null, null
         from writes
        union all
-      select 'item', null, i.thread_id, null, null, null, null, null,
-             null, null, null, null, null, i.item, null, null, null, null, i.hash
+      -- One row for all items of a thread: a row for each would take longer to be taken apart than to be read.
+      select 'items', null, used.thread_id, null, null, null, null, null,
+             null, null, null, null, null, string_agg(i.item, ''), null, null, null, null,
+             string_agg(used.hash::text, ','), string_agg(length(i.item)::text, ',')
         from (select thread_id, unnest(items) as hash from versions
                union
               select thread_id, unnest(items) from writes) used
-        join checkpoint_items i on i.thread_id = used.thread_id and i.hash = used.hash`,
+       cross join lateral (select item from checkpoint_items i
+                            where i.thread_id = used.thread_id and i.hash = used.hash
+                            limit 1) i
+       group by used.thread_id`,
     values: [...values, limit ?? null],
   });
   return assemble(rows);
 }
 
-interface Row extends Omit<StoredTuple, "values" | "sent" | "writes">, VersionRow, ItemRow {
+interface Row extends Omit<StoredTuple, "values" | "sent" | "writes">, VersionRow, ItemsRow {
   readonly thread_id: string;
   readonly checkpoint_ns: string;
-  readonly kind: "checkpoint" | "item" | "sent" | "version" | "write";
+  readonly kind: "checkpoint" | "items" | "sent" | "version" | "write";
   readonly seq: string;
   readonly task_id: string;
   readonly idx: number;
@@ -109,7 +121,7 @@ interface Row extends Omit<StoredTuple, "values" | "sent" | "writes">, VersionRo
 
 function assemble(rows: readonly Row[]): StoredTuple[] {
   const of = Map.groupBy(rows, ({ kind }) => kind);
-  const stored = new StoredValues(of.get("version") ?? [], of.get("item") ?? []);
+  const stored = new StoredValues(of.get("version") ?? [], of.get("items") ?? []);
   const writes = Map.groupBy((of.get("write") ?? []).toSorted(byTask), ({ seq }) => seq);
   const sent = Map.groupBy((of.get("sent") ?? []).toSorted(byTask), ({ seq }) => seq);
   return (of.get("checkpoint") ?? [])

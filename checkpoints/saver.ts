@@ -1,6 +1,6 @@
 /**
- * LangGraph's checkpoint saver on Postgres: the stock tables and serialized form, with fewer round trips, and with
- * what the stock one gets wrong put right:
+ * LangGraph's checkpoint saver on Postgres: the stock tables and serialized form, with fewer round trips, with large
+ * values in pieces that are stored once (known-versions.ts), and with what the stock one gets wrong put right:
  *
  * - The newest checkpoint is the one stored last, not the one with the highest id (an id carries its writer's clock).
  * - Versions of a channel are unique. Stock versions count 1, 2, 3, and a value is never overwritten, so two branches

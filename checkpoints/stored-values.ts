@@ -31,10 +31,13 @@ export interface VersionRow extends ValueRow {
   readonly tail: number;
 }
 
-/** A row of checkpoint_items. */
-export interface ItemRow {
+/** Rows of checkpoint_items, put together. */
+export interface ItemsRow {
   readonly thread_id: string;
-  readonly hash: string;
+  /** Their hashes and their lengths in bytes, with commas between them. */
+  readonly hashes: string;
+  readonly sizes: string;
+  /** Their contents, one after the other. */
   readonly blob: Buffer;
 }
 
@@ -42,13 +45,14 @@ type Place = Pick<VersionRow, "thread_id" | "checkpoint_ns" | "channel" | "versi
 
 export class StoredValues {
   readonly #versions: ReadonlyMap<string, VersionRow>;
-  readonly #items: ReadonlyMap<string, string>;
+  /** By thread and hash. */
+  readonly #items: ReadonlyMap<string, ReadonlyMap<string, string>>;
   readonly #known = new Map<string, KnownVersion>();
 
   /** The versions with all that they build on, and the items of all rows. */
-  constructor(versions: readonly VersionRow[], items: readonly ItemRow[]) {
+  constructor(versions: readonly VersionRow[], items: readonly ItemsRow[]) {
     this.#versions = new Map(versions.map((row) => [keyOf(row), row]));
-    this.#items = new Map(items.map(({ thread_id, hash, blob }) => [`${thread_id} ${hash}`, itemText(blob)]));
+    this.#items = new Map(items.map((row) => [row.thread_id, apart(row)]));
   }
 
   /** Undefined where the channel was empty. */
@@ -92,12 +96,25 @@ export class StoredValues {
   }
 
   #own(row: ValueRow): Chunk[] {
+    const items = this.#items.get(row.thread_id);
     return chunksOfRow(row, (hash) => {
-      const text = this.#items.get(`${row.thread_id} ${hash}`);
+      const text = items?.get(hash);
       if (text === undefined) throw damaged(`an item of ${row.channel}`);
       return text;
     });
   }
+}
+
+function apart({ hashes, sizes, blob }: ItemsRow): Map<string, string> {
+  const lengths = sizes.split(",").map(Number);
+  let at = 0;
+  return new Map(
+    hashes.split(",").map((hash, i) => {
+      const from = at;
+      at += lengths[i] ?? 0;
+      return [hash, itemText(blob.subarray(from, at))];
+    }),
+  );
 }
 
 function keyOf({ thread_id, checkpoint_ns, channel, version }: Place): string {

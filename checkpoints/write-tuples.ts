@@ -216,8 +216,10 @@ class Parameters {
 }
 
 /** Statements are kept per connection, so only those of a usual shape get a name. */
+const MAX_NAMED = 8;
+
 function named(name: string, parts: readonly (readonly unknown[])[]): { name?: string } {
-  return parts.every(({ length }) => length <= 16)
+  return parts.every(({ length }) => length <= MAX_NAMED)
     ? { name: [name, ...parts.map(({ length }) => length)].join("-") }
     : {};
 }

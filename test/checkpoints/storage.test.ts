@@ -21,12 +21,12 @@ const conversation = (length: number) => Array.from({ length }, (_, i) => long(i
 function counted(pool: pg.Pool): { statements: number } {
   const seen = { statements: 0 };
   pool.on("acquire", (client) => {
-    const { query } = client;
     if (Object.hasOwn(client, "counted")) return;
-    client.query = ((...args: Parameters<typeof query>) => {
+    const query = client.query.bind(client) as (...args: unknown[]) => unknown;
+    client.query = ((...args: unknown[]) => {
       seen.statements += 1;
-      return query.apply(client, args);
-    }) as typeof query;
+      return query(...args);
+    }) as typeof client.query;
     Object.assign(client, { counted: true });
   });
   return seen;
@@ -183,4 +183,25 @@ test("a message is stored once, though it is in a task's writes and in the list"
   await saying(long(0), long(1), long(2)).invoke({}, runOn(db.pool, owner).config);
 
   expect(await count(db.pool, "checkpoint_items", owner.thread_id)).toBe(3);
+});
+
+test("what a step stores does not grow with the history", async () => {
+  await using db = await testDatabase();
+  const saver = new Saver(db.pool);
+  let config: { configurable?: object } = { configurable: { thread_id: randomUUID(), checkpoint_ns: "" } };
+  const stored = async (): Promise<number> => {
+    const { rows } = await db.pool.query<{ bytes: number }>(`
+      select ((select coalesce(sum(pg_column_size(b.*)), 0) from checkpoint_blobs b)
+            + (select coalesce(sum(pg_column_size(i.*)), 0) from checkpoint_items i))::int as bytes`);
+    return rows[0]?.bytes ?? 0;
+  };
+  const marks: number[] = [];
+  for (let length = 1; length <= 220; length += 1) {
+    if ([20, 60, 180, 220].includes(length)) marks.push(await stored());
+    config = await put(saver, { configurable: config.configurable ?? {} }, conversation(length));
+  }
+  const [early, late] = [marks[1]! - marks[0]!, marks[3]! - marks[2]!];
+
+  expect(await listOf(db, config)).toEqual(conversation(220));
+  expect(late).toBeLessThan(1.5 * early);
 });
