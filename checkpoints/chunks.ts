@@ -4,6 +4,7 @@
  */
 import { DeltaSnapshot, type SerializerProtocol } from "@langchain/langgraph-checkpoint";
 import { MAX_PIECE, segmentsOf } from "./segments.ts";
+import { dumpItem } from "./serializer.ts";
 
 export interface Chunk {
   readonly text: string;
@@ -48,14 +49,14 @@ export function textOf(chunks: readonly Chunk[]): string {
 }
 
 interface Target {
-  readonly chunks: Promise<Chunk | undefined>[];
+  readonly chunks: (Chunk | Promise<Chunk | undefined>)[];
   readonly serde: SerializerProtocol;
 }
 
 function addList(lead: string, list: readonly unknown[], { chunks, serde }: Target): void {
   // By index, not by iteration: a list may have holes, and its length is what counts.
   for (let i = 0; i < list.length; i += 1) chunks.push(element(i === 0 ? `${lead}[` : ",", list[i], serde));
-  chunks.push(Promise.resolve({ text: "]", bodyAt: 1 }));
+  chunks.push({ text: "]", bodyAt: 1 });
 }
 
 function addRecord(record: Readonly<Record<string, unknown>>, { chunks, serde }: Target): void {
@@ -66,11 +67,16 @@ function addRecord(record: Readonly<Record<string, unknown>>, { chunks, serde }:
     else chunks.push(element(`${lead}${JSON.stringify(key)}:`, value, serde));
     lead = ",";
   }
-  chunks.push(Promise.resolve({ text: lead === "{" ? "{}" : "}", bodyAt: 1 }));
+  chunks.push({ text: lead === "{" ? "{}" : "}", bodyAt: 1 });
+}
+
+function element(lead: string, value: unknown, serde: SerializerProtocol): Chunk | Promise<Chunk | undefined> {
+  const text = dumpItem(value);
+  return text === undefined ? unusual(lead, value, serde) : { text: lead + text, bodyAt: lead.length };
 }
 
 /** Inside a list, since a value that stands alone may have a form of its own (bytes). Undefined for what has no JSON. */
-async function element(lead: string, value: unknown, serde: SerializerProtocol): Promise<Chunk | undefined> {
+async function unusual(lead: string, value: unknown, serde: SerializerProtocol): Promise<Chunk | undefined> {
   const [type, bytes] = await serde.dumpsTyped([value]);
   const list = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString();
   // In the place of a list with what it cannot serialize the serializer puts a text that says so.

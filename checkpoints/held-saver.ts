@@ -8,9 +8,9 @@ import { Saver } from "./saver.ts";
 export class HeldSaver extends Saver {
   readonly #held: CheckpointTuple;
 
-  /** `db`: for ancestors, which a graph may need to know a value. Reads only, so a transaction does. */
-  constructor(db: Queryable, held: CheckpointTuple) {
-    super(db as pg.Pool);
+  /** `db`: for ancestors, which a graph may need to know a value. Reads only, so a transaction does. `from`: who read it. */
+  constructor(db: Queryable, held: CheckpointTuple, from: Saver) {
+    super(db as pg.Pool, from.encryption);
     this.#held = held;
   }
 

@@ -127,7 +127,8 @@ export function openQuestions(tasks: ReadonlyMap<string, Tasks>, base = ""): Pen
     .toSorted((a, b) => compare(a.path.join(), b.path.join()));
 }
 
-function compare(a: string, b: string): number {
+/** As the library compares ids: by their units, not by the rules of a language. */
+export function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 

@@ -3,8 +3,11 @@
  * ownership, and no run is alive.
  */
 import type { Queryable } from "../db/pool.ts";
+import type { Encryption } from "./encryption.ts";
 import { readTuples } from "./read-tuples.ts";
+import { resealVersion } from "./sealed-rows.ts";
 import { columnsOf } from "./stored-chunks.ts";
+import type { VersionRow } from "./stored-values.ts";
 import { sweepThread } from "./sweep.ts";
 
 /**
@@ -12,7 +15,11 @@ import { sweepThread } from "./sweep.ts";
  * that work or wait under them, the memory of subgraphs that have one of their own, and, for a channel that is kept as
  * its writes, the checkpoints back to its last snapshot. Returns how many checkpoints went.
  */
-export async function pruneThread(tx: Queryable, threadId: string, keep: number): Promise<number> {
+export async function pruneThread(
+  tx: Queryable,
+  threadId: string,
+  { keep, encryption }: { keep: number; encryption?: Encryption | undefined },
+): Promise<number> {
   const { rowCount } = await tx.query({
     name: "prune-checkpoints",
     text: `
@@ -48,7 +55,7 @@ export async function pruneThread(tx: Queryable, threadId: string, keep: number)
                select ns, id from kept union all select ns, id from trail where id is not null)`,
     values: [threadId, keep],
   });
-  await rebase(tx, threadId);
+  await rebase(tx, threadId, encryption);
   await sweepThread(tx, threadId);
   return rowCount ?? 0;
 }
@@ -94,8 +101,9 @@ export async function pruneSupersededWrites(tx: Queryable, threadId: string): Pr
  * Stores versions as a whole that are deltas on versions which no checkpoint has any more: else these would stay, and
  * with them the items of messages that were removed.
  */
-async function rebase(tx: Queryable, threadId: string): Promise<void> {
-  const tuples = await readTuples(tx, { name: "checkpoints-left", where: "thread_id = $1", values: [threadId] });
+async function rebase(tx: Queryable, threadId: string, encryption: Encryption | undefined): Promise<void> {
+  const selection = { name: "checkpoints-left", where: "thread_id = $1", values: [threadId], encryption };
+  const tuples = await readTuples(tx, selection);
   const left = new Map(
     tuples.flatMap(({ checkpoint_ns, values }) =>
       values.map((value) => [
@@ -106,14 +114,23 @@ async function rebase(tx: Queryable, threadId: string): Promise<void> {
   );
   for (const { checkpoint_ns, channel, known } of left.values()) {
     if (!known?.base || left.has(JSON.stringify([checkpoint_ns, channel, known.base]))) continue;
-    const { blob, items } = columnsOf(known.chunks);
+    const at = [threadId, checkpoint_ns, channel, known.version];
+    const { rows } = await tx.query<VersionRow>({
+      name: "version-to-store-as-whole",
+      text: `
+        select * from checkpoint_blobs
+         where thread_id = $1 and checkpoint_ns = $2 and channel = $3 and version = $4`,
+      values: at,
+    });
+    if (!rows[0]) continue;
+    const { blob, items } = resealVersion(encryption, rows[0], columnsOf(known.chunks));
     await tx.query({
       name: "store-version-as-whole",
       text: `
         update checkpoint_blobs
            set blob = $5, items = $6, base_version = null, head = null, tail = null
          where thread_id = $1 and checkpoint_ns = $2 and channel = $3 and version = $4`,
-      values: [threadId, checkpoint_ns, channel, known.version, blob, items],
+      values: [...at, blob, items],
     });
   }
 }

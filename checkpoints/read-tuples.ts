@@ -5,9 +5,13 @@
  * Newest means stored last (`seq`), never the highest id: an id carries the clock of its writer.
  */
 import type { Queryable } from "../db/pool.ts";
-import { type ItemsRow, StoredValues, type Value, type VersionRow } from "./stored-values.ts";
+import type { Encryption } from "./encryption.ts";
+import { isAsStoredBy, openItem, openRow, versionPlace, writePlace } from "./sealed-rows.ts";
+import { itemsOf, type ItemsRow, StoredValues, type Value, type VersionRow } from "./stored-values.ts";
 
 export interface StoredTuple {
+  /** Its place in the order in which checkpoints were stored. */
+  readonly seq: string;
   readonly thread_id: string;
   readonly checkpoint_ns: string;
   readonly checkpoint_id: string;
@@ -17,7 +21,9 @@ export interface StoredTuple {
   readonly values: readonly Value[];
   /** What the step before sent to this one, for a checkpoint that does not hold it itself. */
   readonly sent: readonly Value[];
-  readonly writes: readonly (Value & { readonly task_id: string })[];
+  /** Whether later versions may refer to the rows of `values`; not if they are encrypted otherwise than those will be. */
+  readonly canBuildOn: boolean;
+  readonly writes: readonly (Value & { readonly task_id: string; readonly idx: number })[];
 }
 
 /** A checkpoint without the values of its channels. */
@@ -34,6 +40,8 @@ export interface Selection {
   readonly where: string;
   readonly values: readonly unknown[];
   readonly limit?: number | undefined;
+  /** Opens what is sealed. */
+  readonly encryption: Encryption | undefined;
   /** Given for texts that repeat, so that each connection parses them once. */
   readonly name?: string;
 }
@@ -47,7 +55,10 @@ const LEAST_UUID = "00000000-0000-0000-0000-000000000000";
  * has grown since. Conditions that always hold (`>= ''`) lower its guess of how many rows there are, 100 for each
  * checkpoint and 10 times as many for each column of a recursion, under the cost at which it would compile the query.
  */
-export async function readTuples(db: Queryable, { where, values, limit, name }: Selection): Promise<StoredTuple[]> {
+export async function readTuples(
+  db: Queryable,
+  { where, values, limit, name, encryption }: Selection,
+): Promise<StoredTuple[]> {
   const { rows } = await db.query<Row>({
     ...(name && { name }),
     text: `
@@ -74,13 +85,13 @@ export async function readTuples(db: Queryable, { where, values, limit, name }: 
                                 and b.channel = v.channel and b.version = v.base_version
                               limit 1) b),
       writes as (
-        select 'write' as kind, p.seq, p.thread_id, w.task_id, w.idx, w.channel, w.type, w.blob, w.items
+        select 'write' as kind, p.seq, w.thread_id, w.checkpoint_ns, w.checkpoint_id, w.task_id, w.idx, w.channel, w.type, w.blob, w.items
           from page p
           join checkpoint_writes w on w.thread_id = p.thread_id and w.checkpoint_ns = p.checkpoint_ns
                                   and w.checkpoint_id = p.checkpoint_id
          union all
         -- Before version 4 of the format, what a step sent to the next one stayed with the parent's writes.
-        select 'sent', p.seq, p.thread_id, w.task_id, w.idx, w.channel, w.type, w.blob, w.items
+        select 'sent', p.seq, w.thread_id, w.checkpoint_ns, w.checkpoint_id, w.task_id, w.idx, w.channel, w.type, w.blob, w.items
           from page p
           join checkpoint_writes w on w.thread_id = p.thread_id and w.checkpoint_ns = p.checkpoint_ns
                                   and w.checkpoint_id = p.parent_checkpoint_id and w.channel = '__pregel_tasks'
@@ -94,7 +105,7 @@ export async function readTuples(db: Queryable, { where, values, limit, name }: 
              null, null, channel, version, type, blob, items, base_version, head, tail, null, null
         from versions
        union all
-      select kind, seq, thread_id, null, null, null, null, null,
+      select kind, seq, thread_id, checkpoint_ns, checkpoint_id, null, null, null,
              task_id, idx, channel, null, type, blob, items, null, null, null, null, null
         from writes
        union all
@@ -111,32 +122,45 @@ export async function readTuples(db: Queryable, { where, values, limit, name }: 
        group by used.thread_id`,
     values: [...values, limit ?? null, LEAST_UUID],
   });
-  return assemble(rows);
+  return assemble(rows, encryption);
 }
 
-interface Row extends Omit<StoredTuple, "values" | "sent" | "writes">, VersionRow, ItemsRow {
+interface Row extends Omit<StoredTuple, "canBuildOn" | "values" | "sent" | "writes">, VersionRow, ItemsRow {
   readonly thread_id: string;
   readonly checkpoint_ns: string;
   readonly kind: "checkpoint" | "items" | "sent" | "version" | "write";
-  readonly seq: string;
   readonly task_id: string;
   readonly idx: number;
   readonly blob: Buffer;
 }
 
-function assemble(rows: readonly Row[]): StoredTuple[] {
+function assemble(rows: readonly Row[], encryption: Encryption | undefined): StoredTuple[] {
   const of = Map.groupBy(rows, ({ kind }) => kind);
-  const stored = new StoredValues(of.get("version") ?? [], of.get("items") ?? []);
-  const writes = Map.groupBy((of.get("write") ?? []).toSorted(byTask), ({ seq }) => seq);
-  const sent = Map.groupBy((of.get("sent") ?? []).toSorted(byTask), ({ seq }) => seq);
+  const versions = of.get("version") ?? [];
+  const items = (of.get("items") ?? []).flatMap(itemsOf);
+  const canBuildOn = [...versions, ...items].every(({ blob }) => isAsStoredBy(encryption, blob));
+  const stored = new StoredValues(
+    versions.map((row) => openRow(encryption, row, versionPlace)),
+    items.map((item) => openItem(encryption, item)),
+  );
+  const writesOf = (kind: "sent" | "write"): Map<string, Row[]> => {
+    const opened = (of.get(kind) ?? []).map((row) => openRow(encryption, row, writePlace));
+    return Map.groupBy(opened.toSorted(byTask), ({ seq }) => seq);
+  };
+  const [writes, sent] = [writesOf("write"), writesOf("sent")];
   return (of.get("checkpoint") ?? [])
     .toSorted((a, b) => (BigInt(a.seq) < BigInt(b.seq) ? 1 : -1))
     .map((row) => ({
       ...row,
+      canBuildOn,
       values: Object.entries(row.checkpoint.channel_versions).flatMap(
         ([channel, version]) => stored.version({ ...row, channel, version: String(version) }) ?? [],
       ),
-      writes: (writes.get(row.seq) ?? []).map((write) => ({ ...stored.value(write), task_id: write.task_id })),
+      writes: (writes.get(row.seq) ?? []).map((write) => ({
+        ...stored.value(write),
+        task_id: write.task_id,
+        idx: write.idx,
+      })),
       sent: (sent.get(row.seq) ?? []).map((write) => stored.value(write)),
     }));
 }

@@ -2,8 +2,11 @@
 import type { Queryable } from "../db/pool.ts";
 
 export interface WaitingRow {
-  readonly ns: string;
+  readonly thread_id: string;
+  readonly checkpoint_ns: string;
+  readonly checkpoint_id: string;
   readonly task_id: string;
+  readonly idx: number;
   readonly channel: string;
   readonly type: string;
   /** Only of interrupts and answers; of other writes it is enough that they exist. */
@@ -44,7 +47,7 @@ export async function readWaiting(
           join checkpoints c on c.thread_id = $1 and c.checkpoint_ns <> ''
                             and c.metadata -> 'parents' ->> '' = asks.checkpoint_id
          order by c.checkpoint_ns, c.seq desc)
-      select w.checkpoint_ns as ns, w.task_id, w.channel, w.type,
+      select w.thread_id, w.checkpoint_ns, w.checkpoint_id, w.task_id, w.idx, w.channel, w.type,
              case when w.channel in ('__interrupt__', '__resume__') then w.blob end as blob
         from (select '' as checkpoint_ns, checkpoint_id from asks union all select * from below) at
         join checkpoint_writes w on w.thread_id = $1 and w.checkpoint_ns = at.checkpoint_ns

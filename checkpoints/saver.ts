@@ -17,6 +17,7 @@ import {
   type CheckpointListOptions,
   type CheckpointMetadata,
   type CheckpointTuple,
+  type DeltaChannelHistory,
   maxChannelVersion,
   type PendingWrite,
   TASKS,
@@ -27,11 +28,16 @@ import type pg from "pg";
 import type { Owner } from "../db/fence.ts";
 import type { Queryable } from "../db/pool.ts";
 import { cleanJson } from "../lib/text.ts";
+import { readDeltaHistory } from "./delta-history.ts";
+import { listTuples } from "./list-tuples.ts";
 import { fold, type Tasks, withOrdinal } from "./open-questions.ts";
 import { dumpValues, dumpWrites } from "./dump-values.ts";
+import { type Encryption, encryptionOf } from "./encryption.ts";
 import { KnownVersions } from "./known-versions.ts";
 import { readTuples, type Selection, type StoredTuple } from "./read-tuples.ts";
 import { readWaiting, type ThreadCheckpoint } from "./read-waiting.ts";
+import { openRow, sealCheckpoint, sealWrites, writePlace } from "./sealed-rows.ts";
+import { Serializer } from "./serializer.ts";
 import type { Value } from "./stored-values.ts";
 import { deleteThreadCheckpoints } from "./thread-data.ts";
 import { putCheckpoint, putWrites } from "./write-tuples.ts";
@@ -39,10 +45,17 @@ import { putCheckpoint, putWrites } from "./write-tuples.ts";
 export class Saver extends PostgresSaver {
   readonly #pool: pg.Pool;
   readonly #versions = new KnownVersions();
+  readonly #encryption: Encryption | undefined;
 
-  constructor(pool: pg.Pool) {
-    super(pool);
+  /** `encryption`: of the values, where `pool` is a transaction; it does not know them. */
+  constructor(pool: pg.Pool, encryption = encryptionOf(pool)) {
+    super(pool, new Serializer());
     this.#pool = pool;
+    this.#encryption = encryption;
+  }
+
+  get encryption(): Encryption | undefined {
+    return this.#encryption;
   }
 
   /** On whose behalf writes happen; null for writes that are not fenced. */
@@ -65,42 +78,27 @@ export class Saver extends PostgresSaver {
             where: "thread_id = $1 and checkpoint_ns = $2 and checkpoint_id = $3",
             values: [thread_id, checkpoint_ns, checkpoint_id],
             limit: 1,
+            encryption: this.#encryption,
           }
         : {
             name: "checkpoint-newest",
             where: "thread_id = $1 and checkpoint_ns = $2",
             values: [thread_id, checkpoint_ns],
             limit: 1,
+            encryption: this.#encryption,
           },
     );
     if (!stored) return undefined;
-    for (const { channel, known } of stored.values) if (known) this.#versions.saw(stored, channel, known);
+    for (const { channel, known } of stored.canBuildOn ? stored.values : []) {
+      if (known) this.#versions.saw(stored, channel, known);
+    }
     return this.#load(stored);
   }
 
   /** Newest first. `before` is the place of that checkpoint in time, whatever its namespace. */
-  override async *list(config: RunnableConfig, options: CheckpointListOptions = {}): AsyncGenerator<CheckpointTuple> {
-    const { thread_id, checkpoint_ns, checkpoint_id } = config.configurable ?? {};
-    const filter = Object.keys(options.filter ?? {}).length > 0 ? JSON.stringify(options.filter) : null;
-    const found = await readTuples(this.#pool, {
-      where: `
-        ($1::text is null or thread_id = $1)
-        and ($2::text is null or checkpoint_ns = $2)
-        and ($3::text is null or checkpoint_id = $3)
-        and ($4::jsonb is null or metadata @> $4)
-        and ($5::text is null or coalesce(
-              seq < (select min(b.seq) from checkpoints b where b.checkpoint_id = $5 and ($1 is null or b.thread_id = $1)),
-              checkpoint_id < $5))`,
-      values: [
-        thread_id ?? null,
-        checkpoint_ns ?? null,
-        checkpoint_id || null,
-        filter,
-        options.before?.configurable?.["checkpoint_id"] ?? null,
-      ],
-      limit: options.limit,
-    });
-    for (const stored of found) yield await this.#load(stored);
+  override async *list(config: RunnableConfig, options?: CheckpointListOptions): AsyncGenerator<CheckpointTuple> {
+    for await (const stored of listTuples(this.#pool, { config, encryption: this.#encryption }, options))
+      yield await this.#load(stored);
   }
 
   // oxlint-disable-next-line max-params -- the library's signature
@@ -124,7 +122,7 @@ export class Saver extends PostgresSaver {
         row: [thread_id, checkpoint_ns, checkpoint.id, checkpoint_id ?? null],
         checkpoint: stripped,
         metadata: cleanJson(dumped),
-        ...planned,
+        ...sealCheckpoint(this.#encryption, { thread_id, checkpoint_ns }, planned),
       }),
     );
     return { configurable: { thread_id, checkpoint_ns, checkpoint_id: checkpoint.id } };
@@ -132,11 +130,12 @@ export class Saver extends PostgresSaver {
 
   override async putWrites(config: RunnableConfig, writes: PendingWrite[], taskId: string): Promise<void> {
     const { thread_id, checkpoint_ns = "", checkpoint_id, run_id } = config.configurable ?? {};
+    const at = { thread_id, checkpoint_ns, checkpoint_id, task_id: taskId };
     await putWrites(this.#pool, {
       owner: this.owner(thread_id),
       row: [thread_id, checkpoint_ns, checkpoint_id, taskId],
       runId: run_id ?? null,
-      ...(await dumpWrites(withOrdinal(writes), this.serde)),
+      ...sealWrites(this.#encryption, at, await dumpWrites(withOrdinal(writes), this.serde)),
       replace: writes.every(([channel]) => channel in WRITES_IDX_MAP),
       lazy: !writes.some(([channel]) => channel in WRITES_IDX_MAP),
     });
@@ -147,17 +146,45 @@ export class Saver extends PostgresSaver {
   }
 
   /** Checkpoints by a condition, newest first. `db`: whoever holds a transaction reads in it. */
-  async load(selection: Selection, db: Queryable = this.#pool): Promise<CheckpointTuple[]> {
-    return Promise.all((await readTuples(db, selection)).map((stored) => this.#load(stored)));
+  async load(selection: Omit<Selection, "encryption">, db: Queryable = this.#pool): Promise<CheckpointTuple[]> {
+    const found = await readTuples(db, { ...selection, encryption: this.#encryption });
+    return Promise.all(found.map((stored) => this.#load(stored)));
+  }
+
+  /** What the library's `DeltaChannel` is computed from. */
+  override async getDeltaChannelHistory({
+    config,
+    channels,
+  }: {
+    config: RunnableConfig;
+    channels: string[];
+  }): Promise<Record<string, DeltaChannelHistory>> {
+    const { thread_id, checkpoint_ns = "", checkpoint_id } = config.configurable ?? {};
+    const history = new Map(channels.map((channel): [string, DeltaChannelHistory] => [channel, { writes: [] }]));
+    const query = {
+      threadId: thread_id,
+      ns: checkpoint_ns,
+      checkpointId: checkpoint_id,
+      channels: [...history.keys()],
+      encryption: this.#encryption,
+    };
+    for (const row of channels.length > 0 ? await readDeltaHistory(this.#pool, query) : []) {
+      const of = history.get(row.channel);
+      const value: unknown = await this.serde.loadsTyped(row.type, row.data);
+      if (row.kind === "write") of?.writes.push([row.task_id, row.channel, value]);
+      else if (of) of.seed = value;
+    }
+    return Object.fromEntries(history);
   }
 
   /** Who waits for what at a root checkpoint, by namespace. `db`: whoever holds a transaction reads in it. */
   async waitingTasks(at: ThreadCheckpoint, db: Queryable = this.#pool): Promise<Map<string, Tasks>> {
     const tasks = new Map<string, Tasks>();
-    for (const { ns, task_id, channel, type, blob } of await readWaiting(db, at)) {
-      const inNs: Tasks = tasks.get(ns) ?? new Map();
-      tasks.set(ns, inNs);
-      fold(inNs, task_id, [[channel, blob && (await this.serde.loadsTyped(type, blob))]]);
+    for (const { blob, ...row } of await readWaiting(db, at)) {
+      const inNs: Tasks = tasks.get(row.checkpoint_ns) ?? new Map();
+      tasks.set(row.checkpoint_ns, inNs);
+      const opened = blob && openRow(this.#encryption, { ...row, blob }, writePlace);
+      fold(inNs, row.task_id, [[row.channel, opened && (await this.serde.loadsTyped(opened.type, opened.blob))]]);
     }
     return tasks;
   }

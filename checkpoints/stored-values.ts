@@ -31,6 +31,13 @@ export interface VersionRow extends ValueRow {
   readonly tail: number;
 }
 
+/** A row of checkpoint_items. */
+export interface ItemRow {
+  readonly thread_id: string;
+  readonly hash: string;
+  readonly blob: Buffer;
+}
+
 /** Rows of checkpoint_items, put together. */
 export interface ItemsRow {
   readonly thread_id: string;
@@ -50,9 +57,11 @@ export class StoredValues {
   readonly #known = new Map<string, KnownVersion>();
 
   /** The versions with all that they build on, and the items of all rows. */
-  constructor(versions: readonly VersionRow[], items: readonly ItemsRow[]) {
+  constructor(versions: readonly VersionRow[], items: readonly ItemRow[]) {
     this.#versions = new Map(versions.map((row) => [keyOf(row), row]));
-    this.#items = new Map(items.map((row) => [row.thread_id, apart(row)]));
+    const byThread = Map.groupBy(items, ({ thread_id }) => thread_id);
+    const texts = (own: readonly ItemRow[]) => new Map(own.map(({ hash, blob }) => [hash, itemText(blob)]));
+    this.#items = new Map([...byThread].map(([threadId, own]) => [threadId, texts(own)]));
   }
 
   /** Undefined where the channel was empty. */
@@ -105,16 +114,15 @@ export class StoredValues {
   }
 }
 
-function apart({ hashes, sizes, blob }: ItemsRow): Map<string, string> {
+/** Takes them apart again. */
+export function itemsOf({ thread_id, hashes, sizes, blob }: ItemsRow): ItemRow[] {
   const lengths = sizes.split(",").map(Number);
   let at = 0;
-  return new Map(
-    hashes.split(",").map((hash, i) => {
-      const from = at;
-      at += lengths[i] ?? 0;
-      return [hash, itemText(blob.subarray(from, at))];
-    }),
-  );
+  return hashes.split(",").map((hash, i) => {
+    const from = at;
+    at += lengths[i] ?? 0;
+    return { thread_id, hash, blob: blob.subarray(from, at) };
+  });
 }
 
 function keyOf({ thread_id, checkpoint_ns, channel, version }: Place): string {

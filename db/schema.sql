@@ -144,6 +144,12 @@ END),
   constraint effects_thread_id_fkey FOREIGN KEY (thread_id) REFERENCES threads(thread_id) ON DELETE CASCADE
 );
 
+create table encryption_keys (
+  key_id text not null,
+  first_used_at timestamp with time zone default now() not null,
+  constraint encryption_keys_pkey PRIMARY KEY (key_id)
+);
+
 create table outbox (
   id bigint generated always as identity not null,
   tenant text default 'default'::text not null,
@@ -244,9 +250,15 @@ create table threads (
   created_at timestamp with time zone default now() not null,
   updated_at timestamp with time zone default now() not null,
   state_updated_at timestamp with time zone default now() not null,
+  ttl_minutes double precision,
+  ttl_strategy text,
+  pruned_at timestamp with time zone,
+  constraint threads_check CHECK (((ttl_minutes IS NULL) = (ttl_strategy IS NULL))),
   constraint threads_pkey PRIMARY KEY (thread_id),
   constraint threads_rest_status_check CHECK ((rest_status = ANY (ARRAY['idle'::text, 'interrupted'::text, 'error'::text]))),
-  constraint threads_status_check CHECK ((status = ANY (ARRAY['idle'::text, 'busy'::text, 'interrupted'::text, 'error'::text])))
+  constraint threads_status_check CHECK ((status = ANY (ARRAY['idle'::text, 'busy'::text, 'interrupted'::text, 'error'::text]))),
+  constraint threads_ttl_minutes_check CHECK ((ttl_minutes > (0)::double precision)),
+  constraint threads_ttl_strategy_check CHECK ((ttl_strategy = ANY (ARRAY['delete'::text, 'keep_latest'::text])))
 );
 
 create table workers (
@@ -304,3 +316,5 @@ CREATE INDEX threads_by_metadata ON public.threads USING gin (metadata jsonb_pat
 CREATE INDEX threads_by_status ON public.threads USING btree (tenant, status, updated_at DESC);
 
 CREATE INDEX threads_by_update ON public.threads USING btree (tenant, updated_at DESC);
+
+CREATE INDEX threads_with_ttl ON public.threads USING btree (updated_at) WHERE (ttl_minutes IS NOT NULL);

@@ -8,6 +8,22 @@ import { isolations } from "./isolation.ts";
 
 const flag = z.stringbool().default(false);
 
+/** 32 bytes as 64 hexadecimal digits or as base64. */
+const encryptionKey = z.string().transform((text, context) => {
+  const bytes = Buffer.from(text, /^[0-9a-f]{64}$/i.test(text) ? "hex" : "base64");
+  if (bytes.length === 32) return new Uint8Array(bytes);
+  // Never the text itself: the message is logged.
+  context.addIssue({ code: "custom", message: "must be 32 bytes each, in base64 or hexadecimal" });
+  return z.NEVER;
+});
+
+function list(text: string): string[] {
+  return text
+    .split(",")
+    .map((item) => item.trim())
+    .filter((item) => item !== "");
+}
+
 /** Defaults: shared design page of this project (docs/architecture.md lists them with their reasons). */
 const Environment = z.object({
   /** Postgres 14 or newer; without it an embedded one runs under PAWL_DATA_DIR. */
@@ -35,6 +51,12 @@ const Environment = z.object({
   PAWL_HEARTBEAT_SECONDS: z.coerce.number().positive().default(5),
   /** Seconds that the events of a finished run stay readable; ten times longer if it is resumable. */
   PAWL_EVENT_TTL_SECONDS: z.coerce.number().int().min(1).default(120),
+  /** Keys under which stored values are encrypted, separated by commas: the first encrypts, all of them decrypt. */
+  PAWL_ENCRYPTION_KEYS: z
+    .string()
+    .default("")
+    .transform(list)
+    .pipe(z.array(encryptionKey).refine((keys) => new Set(keys.map(String)).size === keys.length, "must differ")),
   /** Mounts `POST /internal/truncate`, which conformance suites need. Never set it in production. */
   PAWL_INTERNAL_ROUTES: flag,
   /** Extra browser origins that may call the API, separated by commas. */
@@ -49,12 +71,6 @@ const Environment = z.object({
   PAWL_SMTP_URL: z.url({ protocol: /^smtps?$/ }).optional(),
   PAWL_EMAIL_FROM: z.string().min(3).default("agent@localhost"),
 });
-
-const list = (text: string): string[] =>
-  text
-    .split(",")
-    .map((item) => item.trim())
-    .filter((item) => item !== "");
 
 /** Throws `bad_configuration` that lists every bad variable, so a deploy fails once and not variable by variable. */
 export function readConfig(env: Record<string, string | undefined>) {
@@ -80,6 +96,7 @@ export function readConfig(env: Record<string, string | undefined>) {
     maxBodyBytes: e.PAWL_MAX_BODY_BYTES,
     heartbeatSeconds: e.PAWL_HEARTBEAT_SECONDS,
     eventTtlSeconds: e.PAWL_EVENT_TTL_SECONDS,
+    encryptionKeys: e.PAWL_ENCRYPTION_KEYS,
     internalRoutes: e.PAWL_INTERNAL_ROUTES,
     corsOrigins: list(e.PAWL_CORS_ORIGINS),
     allowedHosts: list(e.PAWL_ALLOWED_HOSTS),

@@ -44,6 +44,7 @@ export const errorCodes = [
   "database_unavailable",
   "database_changed",
   "database_in_use",
+  "checkpoint_unreadable",
   "bad_configuration",
 ] as const;
 

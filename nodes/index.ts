@@ -10,6 +10,7 @@ export type {
 } from "../lib/effect.ts";
 export { hostOf, type HostPorts } from "../lib/host.ts";
 export { offeringTools } from "../lib/offered-tools.ts";
+export { allowStored } from "../lib/stored-classes.ts";
 export { needsReview, Review, reviewOf } from "./approval.ts";
 export { isRepeated } from "./budget.ts";
 export { callModel, type ModelState, type ModelUpdate } from "./call-model.ts";

@@ -18,9 +18,12 @@ import { matchAnswers, type OpenQuestion } from "./resume.ts";
 import { Run, type RunCreate, runColumns } from "./run.ts";
 import { goesOn, type ParkedThread, rootOf } from "./skew/find.ts";
 import { insertThread } from "./threads/create.ts";
+import type { ThreadTtl } from "./threads/ttl.ts";
 
 export interface CreateContext {
   readonly pool: Pool;
+  /** Of a thread that is made for the run. */
+  readonly defaultTtl?: ThreadTtl | undefined;
   /**
    * The questions of the thread that wait for an answer, at its newest checkpoint or the one given. Read in the
    * transaction: with a second connection each, as many resumes at once as the pool is large would wait for each other.
@@ -90,7 +93,7 @@ async function createOnce(context: CreateContext, request: Request): Promise<Cre
     const thread = usable(
       isLocked
         ? known
-        : ((await makeTarget(tx, threadId, { principal, body, assistant })) ??
+        : ((await makeTarget(tx, threadId, { principal, body, assistant, defaultTtl: context.defaultTtl })) ??
             (await readTarget(tx, principal, threadId))),
     );
     const strategy = body.multitask_strategy ?? "enqueue";
@@ -175,10 +178,15 @@ async function answersOf(
 async function makeTarget(
   tx: Queryable,
   threadId: ThreadId,
-  { principal, body, assistant }: Pick<Request, "principal" | "body"> & { readonly assistant: Assistant },
+  {
+    principal,
+    body,
+    assistant,
+    defaultTtl,
+  }: Pick<Request, "principal" | "body"> & Pick<CreateContext, "defaultTtl"> & { readonly assistant: Assistant },
 ): Promise<Target | undefined> {
   const metadata = { graph_id: assistant.graph_id, assistant_id: assistant.assistant_id, ...body.metadata };
-  const made = await insertThread(tx, principal, { threadId, metadata });
+  const made = await insertThread(tx, principal, { threadId, metadata, ttl: defaultTtl });
   if (made) return { ...made, graph_id: null, isBusy: false, isUnderWay: false, isTemporary: false };
   await lockThread(tx, threadId);
   return undefined;

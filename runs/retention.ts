@@ -1,13 +1,16 @@
-/** Forgets what nobody may ask for any more: the logs of finished runs, and idempotency keys. */
+/** Forgets what nobody may ask for any more: the logs of finished runs, idempotency keys, threads whose time is over. */
 import type pg from "pg";
 import { asError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import type { Queryable } from "../db/pool.ts";
+import { expireThreads } from "./threads/expire.ts";
 
 export interface RetentionOptions {
   readonly pool: pg.Pool;
   /** Seconds that the log of a finished run stays. */
   readonly eventTtlSeconds: number;
+  /** Minutes between two looks for threads whose time is over. */
+  readonly threadSweepMinutes: number;
   readonly log: Log;
 }
 
@@ -18,14 +21,31 @@ const IDEMPOTENCY_HOURS = 24;
 const BATCH = 5_000;
 
 export function startRetention(options: RetentionOptions): { close(): Promise<void> } {
+  const { pool, log, eventTtlSeconds, threadSweepMinutes } = options;
+  const sweeps = [
+    every(PERIOD_MS, log, () => expire(pool, eventTtlSeconds)),
+    every(threadSweepMinutes * 60_000, log, async () => {
+      const ended = await expireThreads(pool, log);
+      if (ended > 0) log.info({ threads: ended }, "ended threads whose time was over");
+    }),
+  ];
+  return {
+    async close() {
+      await Promise.all(sweeps.map((sweep) => sweep.close()));
+    },
+  };
+}
+
+/** One round at a time; `close` waits for the one under way. */
+function every(ms: number, log: Log, work: () => Promise<void>): { close(): Promise<void> } {
   let running: Promise<void> | undefined;
   const timer = setInterval(() => {
-    running ??= expire(options.pool, options.eventTtlSeconds)
-      .catch((thrown: unknown) => options.log.warn({ error: asError(thrown) }, "retention failed, trying again later"))
+    running ??= work()
+      .catch((thrown: unknown) => log.warn({ error: asError(thrown) }, "retention failed, trying again later"))
       .finally(() => {
         running = undefined;
       });
-  }, PERIOD_MS);
+  }, ms);
   return {
     async close() {
       clearInterval(timer);

@@ -18,6 +18,7 @@ import { lockThread, settleThread } from "./queue.ts";
 import { deleteThread } from "./threads/delete.ts";
 import { graphFrom, refuseChangedGraph } from "./skew/find.ts";
 import { findRun, getRun, listRuns, readValues } from "./read.ts";
+import type { ThreadTtl } from "./threads/ttl.ts";
 
 export interface RunsOptions {
   readonly pool: pg.Pool;
@@ -26,9 +27,11 @@ export interface RunsOptions {
   readonly signals: Signals;
   /** Called when a run may be claimed; for a worker in this process. */
   readonly onWork: () => void;
+  /** Of threads that are made for a run. */
+  readonly defaultTtl?: ThreadTtl | undefined;
 }
 
-export function createRuns({ pool, graphs, hub, signals, onWork }: RunsOptions): Runs {
+export function createRuns({ pool, graphs, hub, signals, onWork, defaultTtl }: RunsOptions): Runs {
   const saver = new Saver(pool);
   const graphOf = graphFrom(graphs);
   const sources = { db: pool, hub, signals };
@@ -53,6 +56,7 @@ export function createRuns({ pool, graphs, hub, signals, onWork }: RunsOptions):
       const created = await createRun(
         {
           pool,
+          defaultTtl,
           pendingQuestions: (tx, at) => pendingQuestions(saver, at, tx),
           refuseChangedGraph: (tx, thread) => refuseChangedGraph({ saver, db: tx, graphOf }, thread),
           mayBeResent: (earlier) => answering.mayBeResent(earlier),

@@ -3,6 +3,7 @@ import type { FencedSaver } from "../checkpoints/fenced-saver.ts";
 import { pendingQuestions } from "../checkpoints/questions.ts";
 import type { AnyGraph } from "./index.ts";
 import type { RunKwargs } from "./run.ts";
+import { withSaver } from "./with-saver.ts";
 import { type ThreadProjection, threadProjection } from "./threads/projection.ts";
 
 export interface SettledStateOptions {
@@ -18,7 +19,7 @@ export async function readSettledState({
   threadId,
   kwargs,
 }: SettledStateOptions): Promise<ThreadProjection> {
-  const snapshot = await graph.getState({
+  const snapshot = await withSaver(graph, saver).getState({
     configurable: { ...kwargs.config.configurable, thread_id: threadId, __pregel_checkpointer: saver },
   });
   // Not `next`: it leaves out a task that has got an answer and asks again.

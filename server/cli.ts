@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** `pawl serve | worker | migrate`: arguments in, a running process out, and its orderly end. */
+/** `pawl serve | worker | migrate | export | import`: arguments in, a running process out, and its orderly end. */
 import { parseArgs } from "node:util";
 import { DatabaseError } from "pg";
 import { isConnectionError } from "../db/connection-error.ts";
@@ -15,6 +15,7 @@ import { loadGraphs } from "./load-graphs.ts";
 import { startServer } from "./main.ts";
 import { applySchema, labelOf, openDatabase, type OpenDatabase } from "./open-database.ts";
 import { type Project, readProject } from "./project.ts";
+import { exportTo, importFrom } from "./transfer.ts";
 import { openRuntime } from "./runtime.ts";
 import { testSandboxes } from "./sandboxes.ts";
 
@@ -25,16 +26,23 @@ const HELP = `Usage: pawl <command> [options]
   migrate   brings the database of DATABASE_URL up to date
   migrate --restored   once, after the database was restored or failed over, with every process stopped
   migrate --check   lists the threads that the graphs here could not continue, and changes nothing
+  export <thread>   writes a thread to standard output, as JSON lines
+  import            reads one from standard input
 
   --config <file>   the project          (langgraph.json)
   --host <address>  where to listen      (127.0.0.1)
   --port <number>   0 for any free one   (2024, or the next that is free)
   --no-workers      serve: execute no runs here
   --insecure        serve: let everybody who reaches the address drive the server
+  --stock           export, import: the tables are those of LangGraph's own saver
+  --thread <id>     import: under this id
+  --graph <id>      import: the graph of a thread that comes from LangGraph's own saver
   --help
 
 The environment configures the rest: DATABASE_URL, MODEL_BASE_URL, MODEL_NAME, MODEL_API_KEY, PAWL_*.
 `;
+
+const COMMANDS = ["serve", "worker", "migrate", "export", "import"] as const;
 
 /** How long running graphs have to get to their next step, and the whole process to end, after the first signal. */
 const GRACE_MS = 15_000;
@@ -57,9 +65,10 @@ await main().catch((thrown: unknown) => {
 });
 
 async function main(): Promise<void> {
-  const { command, options } = readArguments(process.argv.slice(2));
+  const { command, options, threadId } = readArguments(process.argv.slice(2));
   if (command === "migrate" && options.restored) return acceptRestored();
   if (command === "migrate" && !options.check) return updateSchema();
+  if (command === "export" || command === "import") return transferThread(command, threadId, options);
   const project = readProject(options.config);
   addToEnvironment(project.env);
   if (command === "migrate") return check(project);
@@ -113,9 +122,24 @@ async function check(project: Project): Promise<void> {
   const databaseUrl = givenDatabase();
   const log = createLog(config().logLevel);
   const graphs = await loadGraphs(project.graphs);
-  const count = await checkParkedThreads({ connection: { connectionString: databaseUrl }, graphs, log, say });
+  const count = await checkParkedThreads({
+    connection: { connectionString: databaseUrl },
+    encryptionKeys: config().encryptionKeys,
+    graphs,
+    log,
+    say,
+  });
   say(`${labelOf(databaseUrl)}: ${count === 0 ? "every thread can" : `${count} cannot`} go on with these graphs\n`);
   process.exitCode = count === 0 ? 0 : 1;
+}
+
+async function transferThread(command: "export" | "import", threadId: string, options: Options): Promise<void> {
+  // Lines of the log would stand among those of the thread.
+  const transferred = { config: config(), log: createLog("silent"), isStock: options.stock };
+  if (command === "export") return exportTo(process.stdout, threadId, transferred);
+  const into = { threadId: options.thread, graphId: options.graph };
+  const { thread_id, checkpoints } = await importFrom(process.stdin, { ...transferred, ...into });
+  say(`${thread_id}: ${checkpoints} checkpoints\n`);
 }
 
 function readArguments(args: string[]) {
@@ -125,9 +149,10 @@ function readArguments(args: string[]) {
     say(HELP);
     process.exit(0);
   }
-  if ((command !== "serve" && command !== "worker" && command !== "migrate") || rest.length > 0) {
-    exitWithUsage(`unknown command ${positionals.join(" ")}`);
-  }
+  const known = COMMANDS.find((each) => each === command);
+  const [threadId = "", ...surplus] = known === "export" ? rest : ["", ...rest];
+  if (!known || surplus.length > 0) return exitWithUsage(`unknown command ${positionals.join(" ")}`);
+  if (known === "export" && threadId === "") return exitWithUsage("export needs the id of a thread");
   if ((values.check || values.restored) && command !== "migrate") {
     exitWithUsage("--check and --restored are for migrate");
   }
@@ -136,7 +161,7 @@ function readArguments(args: string[]) {
   if (port !== undefined && !(Number.isInteger(port) && port >= 0 && port <= 65_535)) {
     exitWithUsage(`${values.port} is no port`);
   }
-  return { command, options: { ...values, port } } as const;
+  return { command: known, threadId, options: { ...values, port } } as const;
 }
 
 function parseOrExit(args: string[]) {
@@ -152,6 +177,9 @@ function parseOrExit(args: string[]) {
         insecure: { type: "boolean", default: false },
         check: { type: "boolean", default: false },
         restored: { type: "boolean", default: false },
+        stock: { type: "boolean", default: false },
+        thread: { type: "string" },
+        graph: { type: "string" },
         help: { type: "boolean", default: false },
       },
     });
@@ -180,6 +208,7 @@ async function serve(options: Options, { project, log, database }: Ground): Prom
     log,
     connection: database.connection,
     graphs: await loadGraphs(project.graphs),
+    threadRetention: project.threadRetention,
     host: options.host,
     works: !options["no-workers"],
     startIsolated: isolateRuns({ sources: project.graphs, connection: database.connection, log }),
@@ -204,8 +233,15 @@ async function serve(options: Options, { project, log, database }: Ground): Prom
 async function work({ project, log, database }: Ground): Promise<Running> {
   const graphs = await loadGraphs(project.graphs);
   const { connection } = database;
-  const startIsolated = isolateRuns({ sources: project.graphs, connection, log });
-  const runtime = await openRuntime({ config: config(), log, connection, graphs, works: true, startIsolated });
+  const runtime = await openRuntime({
+    config: config(),
+    log,
+    connection,
+    graphs,
+    works: true,
+    startIsolated: isolateRuns({ sources: project.graphs, connection, log }),
+    threadRetention: project.threadRetention,
+  });
   say(`Pawl executes runs of ${database.label}\nReady after ${(performance.now() / 1_000).toFixed(1)} s\n`);
   void testSandboxes(config().sandboxMin, log);
   return {

@@ -2,6 +2,7 @@
  * The process of one run that is suspected of ending its process: a worker that adopts this run and nothing else.
  * Started by `isolateRuns` (isolate.ts), which it tells its name as a worker before it executes anything.
  */
+import { encryptWith } from "../checkpoints/encryption.ts";
 import { connectToHistory } from "../db/database-history.ts";
 import { createPool } from "../db/pool.ts";
 import { openSignals } from "../db/signals.ts";
@@ -25,6 +26,7 @@ process.on("unhandledRejection", (error) => log.error({ error: asError(error) },
 const idleTransactionMs = config().leaseSeconds * 1_000;
 const history = await connectToHistory(connection, log);
 const pool = createPool({ ...connection, max: 4, name: "pawl isolated", log, idleTransactionMs, gate: history });
+encryptWith(pool, config().encryptionKeys);
 const watch = history.watch(pool, log);
 history.onChanged((error) => {
   log.error({ error }, error.message);

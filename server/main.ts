@@ -18,6 +18,7 @@ import { createMetrics, type PoolFigures } from "./metrics.ts";
 import { metaRoutes } from "./meta.ts";
 import { runRoutes } from "./runs.ts";
 import { OpenAnswers } from "./open-answers.ts";
+import type { ThreadRetention } from "./project.ts";
 import { openRuntime, type Runtime } from "./runtime.ts";
 import { threadRoutes } from "./threads.ts";
 import { truncate } from "./truncate.ts";
@@ -34,6 +35,7 @@ export interface ServeOptions {
   readonly works: boolean;
   /** See `RuntimeOptions`. */
   readonly startIsolated?: StartIsolated;
+  readonly threadRetention?: ThreadRetention | undefined;
   /** The operator says that everybody who reaches the address may drive the server. */
   readonly isInsecure: boolean;
 }

@@ -48,6 +48,7 @@ const statusOf: Record<ErrorCode, ContentfulStatusCode> = {
   database_unavailable: 503,
   database_changed: 503,
   database_in_use: 409,
+  checkpoint_unreadable: 409,
   bad_configuration: 500,
 };
 

@@ -1,6 +1,8 @@
 /** What executes and keeps runs in one process, with or without HTTP in front: names the concrete classes. */
 import type pg from "pg";
 import { z } from "zod";
+import { encryptionOf, encryptWith } from "../checkpoints/encryption.ts";
+import { registerKeys } from "../checkpoints/encryption-keys.ts";
 import { connectToHistory } from "../db/database-history.ts";
 import { type ConnectTo, createPool } from "../db/pool.ts";
 import { type OutboxHandlers, startOutbox } from "../db/outbox.ts";
@@ -16,6 +18,7 @@ import type { Graphs, Runs } from "../runs/index.ts";
 import type { StartIsolated } from "../runs/isolation.ts";
 import { startRetention } from "../runs/retention.ts";
 import { createRuns } from "../runs/runs.ts";
+import { defaultRetention, type ThreadRetention } from "./project.ts";
 import { THREAD_DELETED } from "../runs/threads/delete.ts";
 import { createThreads, type Threads } from "../runs/threads/threads.ts";
 import { RunWorker } from "../runs/worker.ts";
@@ -28,7 +31,10 @@ const API_CONNECTIONS = 10;
 const workerConnections = (concurrency: number) => Math.min(30, 3 + Math.ceil(concurrency / 2));
 
 export interface RuntimeOptions {
-  readonly config: Pick<Config, "workerConcurrency" | "leaseSeconds" | "eventTtlSeconds" | "dataDir">;
+  readonly config: Pick<
+    Config,
+    "workerConcurrency" | "leaseSeconds" | "eventTtlSeconds" | "dataDir" | "encryptionKeys"
+  >;
   readonly log: Log;
   readonly connection: ConnectTo;
   readonly graphs: Graphs;
@@ -36,6 +42,8 @@ export interface RuntimeOptions {
   readonly works: boolean;
   /** Gives a process to a run that is suspected of ending its own. Without it such a run gets this process for itself. */
   readonly startIsolated?: StartIsolated;
+  /** As the project says. */
+  readonly threadRetention?: ThreadRetention | undefined;
 }
 
 export interface Runtime {
@@ -54,21 +62,27 @@ export interface Runtime {
   close(): Promise<void>;
 }
 
-/** Throws `database_unavailable`, `database_changed`. */
+/** Throws `database_unavailable`, `database_changed`; `bad_configuration` without a key of a database that is encrypted. */
 export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
-  const { config, log, connection, graphs, works, startIsolated } = options;
+  const { config, log, connection, graphs, works, startIsolated, threadRetention = defaultRetention } = options;
   const history = await connectToHistory(connection, log);
   // A process that is stopped half-way through a transaction must not keep others from its threads for longer than it
   // keeps its runs.
   const idleTransactionMs = config.leaseSeconds * 1_000;
   const shared = { ...connection, log, idleTransactionMs, gate: history };
   const pool = createPool({ ...shared, max: API_CONNECTIONS, name: "pawl api" });
-  const watch = history.watch(pool, log);
   const workerPool = createPool({ ...shared, max: workerConnections(config.workerConcurrency), name: "pawl worker" });
+  for (const each of [pool, workerPool]) encryptWith(each, config.encryptionKeys);
+  await registerKeys(pool, encryptionOf(pool)).catch(async (error: unknown) => {
+    await Promise.all([pool.end(), workerPool.end()]);
+    throw error;
+  });
+  const watch = history.watch(pool, log);
   const signals = await openSignals(connection, log);
   signals.on("control", (payload) => payload === "" && watch.now()); // it was lost, and is there again
+  const { sweepMinutes, defaultTtl } = threadRetention;
   const hub = new Hub();
-  const threads = createThreads({ pool, graphs, onRunDeleted: (runId) => signals.send("control", runId) });
+  const threads = createThreads({ pool, graphs, defaultTtl, onRunDeleted: (runId) => signals.send("control", runId) });
   const assistants = createAssistants({ pool, graphs, threads });
   await assistants.createForGraphs(localPrincipal);
   const worker = works
@@ -85,11 +99,16 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
       })
     : undefined;
   const outbox = startOutbox({ pool, handlers: outboxHandlers(config.dataDir), log });
-  const retention = startRetention({ pool, eventTtlSeconds: config.eventTtlSeconds, log });
+  const retention = startRetention({
+    pool,
+    eventTtlSeconds: config.eventTtlSeconds,
+    threadSweepMinutes: sweepMinutes,
+    log,
+  });
   return {
     pool,
     workerPool,
-    runs: createRuns({ pool, graphs, hub, signals, onWork: () => worker?.wake() }),
+    runs: createRuns({ pool, graphs, hub, signals, onWork: () => worker?.wake(), defaultTtl }),
     threads,
     assistants,
     onDatabaseChanged: (handler) => history.onChanged(handler),

@@ -11,9 +11,11 @@ import { PruneStrategy, type Threads } from "../runs/threads/threads.ts";
 import { StateUpdate } from "../runs/threads/update-state.ts";
 import type { ServerEnv } from "./app.ts";
 import { paged } from "./paged.ts";
-import { parse, parseBody, parseParam, parseQuery, queryFlag, queryInt } from "./parse.ts";
+import { parse, parseBody, parseParam, parseQuery, queryFlag, queryInt, queryList } from "./parse.ts";
 import { principalOf } from "./principal.ts";
 
+/** What else may be asked for is ignored: newer clients may know more. */
+const ThreadQuery = z.object({ include: queryList(z.string()).default([]) });
 const StateQuery = z.object({ subgraphs: queryFlag.default(false) });
 /** The dev server wants `subgraphs` as a string, the SDK sends a boolean. */
 const StateAtCheckpoint = z.object({
@@ -52,7 +54,13 @@ export function threadRoutes(threads: Threads): Hono<ServerEnv> {
     return c.json({ pruned_count: await threads.prune(principalOf(c), thread_ids, strategy) });
   });
 
-  app.get("/threads/:thread_id", async (c) => c.json(await threads.get(principalOf(c), threadOf(c))));
+  app.get("/threads/:thread_id", async (c) => {
+    const { include } = parseQuery(ThreadQuery, c);
+    const thread = await threads.get(principalOf(c), threadOf(c));
+    return c.json(
+      include.includes("ttl") ? { ...thread, ttl: await threads.ttl(principalOf(c), threadOf(c)) } : thread,
+    );
+  });
 
   app.patch("/threads/:thread_id", async (c) => {
     const patch = await parseBody(ThreadPatch, c);

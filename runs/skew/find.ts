@@ -77,7 +77,7 @@ async function reasonsOf(context: SkewContext, thread: ParkedThread, standing: S
   const graph = await context.graphOf(thread).catch(asError);
   if (!graph) return [{ kind: "graph_gone", graph_id }];
   if (graph instanceof Error) return [{ kind: "graph_invalid", message: graph.message }];
-  const levels = await levelsOf(context.db, { graph, configurable }, standing);
+  const levels = await levelsOf(context.db, { saver: context.saver, graph, configurable }, standing);
   const questions = questionsOf(standing);
   const missing = levels.flatMap((level) => level.missing);
   const lost = questions.flatMap((question) => lostQuestion(question, levels));
@@ -97,27 +97,41 @@ interface Level {
 }
 
 interface Resolved {
+  readonly saver: Saver;
   readonly graph: AnyGraph;
   readonly configurable: ParkedThread["configurable"];
 }
 
-async function levelsOf(db: Queryable, { graph, configurable }: Resolved, { root, below }: Standing): Promise<Level[]> {
-  const levels = [await levelOf(db, { graph, configurable }, root)];
+async function levelsOf(
+  db: Queryable,
+  { saver, graph, configurable }: Resolved,
+  { root, below }: Standing,
+): Promise<Level[]> {
+  const levels = [await levelOf(db, { saver, graph, configurable }, root)];
   for (const [ns, tuple] of below) {
     // A subgraph that a function calls is not to be found from outside: of that one nothing is known.
     const inner = await graphAt(graph, ns).catch((error: unknown) => {
       if (isPawlError(error, "checkpoint_not_found")) return undefined;
       throw error;
     });
-    if (inner) levels.push(await levelOf(db, { graph: inner, configurable }, tuple));
+    if (inner) levels.push(await levelOf(db, { saver, graph: inner, configurable }, tuple));
   }
   return levels;
 }
 
-async function levelOf(db: Queryable, { graph, configurable }: Resolved, tuple: CheckpointTuple): Promise<Level> {
+async function levelOf(
+  db: Queryable,
+  { saver, graph, configurable }: Resolved,
+  tuple: CheckpointTuple,
+): Promise<Level> {
   const { thread_id, checkpoint_ns: ns } = tuple.config.configurable as { thread_id: string; checkpoint_ns: string };
   const missing = missingParts(graph, tuple).filter(({ kind }) => kind !== "state_key_gone" || isOfOneTask(ns));
-  const place = { ...configurable, thread_id, checkpoint_ns: ns, __pregel_checkpointer: new HeldSaver(db, tuple) };
+  const place = {
+    ...configurable,
+    thread_id,
+    checkpoint_ns: ns,
+    __pregel_checkpointer: new HeldSaver(db, tuple, saver),
+  };
   const at = ns === "" ? {} : { ns };
   try {
     const { tasks } = await graph.getState({ configurable: place });

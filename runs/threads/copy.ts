@@ -1,5 +1,7 @@
 /** Copies a thread with all its checkpoints and what its effects left behind: where the copy goes from there, the original does not see. */
 import type pg from "pg";
+import { encryptionOf } from "../../checkpoints/encryption.ts";
+import { resealCopy } from "../../checkpoints/reseal.ts";
 import { copyThreadCheckpoints } from "../../checkpoints/thread-data.ts";
 import { type Queryable, transaction } from "../../db/pool.ts";
 import { PawlError } from "../../lib/errors.ts";
@@ -29,9 +31,9 @@ export async function copyThread(
       text: `
         with copied as (
           insert into threads (thread_id, tenant, created_by, graph_id, metadata, config, "values", interrupts,
-                               status, rest_status)
+                               status, rest_status, ttl_minutes, ttl_strategy)
           select $2::uuid, tenant, $3, graph_id, metadata || jsonb_build_object('thread_id', $2::uuid), config, "values",
-                 interrupts, rest.status, rest.status
+                 interrupts, rest.status, rest.status, ttl_minutes, ttl_strategy
             from threads
            cross join lateral (select case rest_status when 'interrupted' then 'interrupted' else 'idle' end) as rest (status)
            where thread_id = $1
@@ -41,6 +43,8 @@ export async function copyThread(
     });
     await copyThreadCheckpoints(tx, sourceId, copyId);
     await copyEffects(tx, sourceId, copyId);
+    const encryption = encryptionOf(pool);
+    if (encryption) await resealCopy(tx, encryption, { from: sourceId, to: copyId });
     return source.status === "idle" || source.status === "interrupted";
   });
   // The copy is there: where its row cannot be brought up to date it says what the original's said.

@@ -16,6 +16,7 @@ import { getThread } from "./get.ts";
 import { configAt } from "./graph.ts";
 import { refreshThread } from "./refresh.ts";
 import { Json, Thread, threadColumns } from "./thread.ts";
+import { ThreadTtl } from "./ttl.ts";
 import { NodeName, refusedUpdate } from "./update-state.ts";
 
 const Update = z.object({
@@ -29,6 +30,7 @@ export const ThreadCreate = z.object({
   thread_id: ThreadId.nullish(),
   metadata: Json.nullish(),
   if_exists: z.enum(["raise", "do_nothing"]).nullish(),
+  ttl: ThreadTtl.nullish(),
   /** What nodes wrote in a conversation that happened elsewhere; replayed into checkpoints. */
   supersteps: z.array(z.object({ updates: z.array(Update).min(1) })).nullish(),
 });
@@ -39,14 +41,14 @@ export type ThreadCreate = z.infer<typeof ThreadCreate>;
  * `metadata.graph_id` or that the graph refuses, and then there is no thread.
  */
 export async function createThread(
-  { pool, graphs }: { pool: pg.Pool; graphs: Graphs },
+  { pool, graphs, defaultTtl }: { pool: pg.Pool; graphs: Graphs; defaultTtl?: ThreadTtl | undefined },
   principal: Principal,
   body: ThreadCreate,
 ): Promise<Thread> {
   const threadId = body.thread_id ?? ThreadId.parse(uuidv7());
   const metadata = body.metadata ?? {};
   const replay = body.supersteps?.length ? await prepareReplay(graphs, metadata, body.supersteps) : undefined;
-  const created = await insertThread(pool, principal, { threadId, metadata });
+  const created = await insertThread(pool, principal, { threadId, metadata, ttl: body.ttl ?? defaultTtl });
   if (!created) return existing(pool, principal, { threadId, mayExist: body.if_exists === "do_nothing" });
   if (!replay) return created;
   try {
@@ -62,20 +64,20 @@ export async function createThread(
 export async function insertThread(
   db: Queryable,
   { tenant, identity }: Principal,
-  { threadId, metadata }: { threadId: ThreadId; metadata: Record<string, unknown> },
+  { threadId, metadata, ttl }: { threadId: ThreadId; metadata: Record<string, unknown>; ttl: ThreadTtl | undefined },
 ): Promise<Thread | undefined> {
   const { rows } = await db.query({
     name: "create-thread",
     text: `
       with created as (
-        insert into threads (thread_id, tenant, created_by, metadata, graph_id)
-        values ($1, $2, $3, $4, $4::jsonb ->> 'graph_id')
+        insert into threads (thread_id, tenant, created_by, metadata, graph_id, ttl_minutes, ttl_strategy)
+        values ($1, $2, $3, $4, $4::jsonb ->> 'graph_id', $5, $6)
         on conflict (thread_id) do nothing
         returning ${threadColumns}),
       owned as (
         insert into thread_owner (thread_id) select thread_id from created)
       select * from created`,
-    values: [threadId, tenant, identity, metadata],
+    values: [threadId, tenant, identity, metadata, ttl?.ttl ?? null, ttl?.strategy ?? null],
   });
   return rows[0] && Thread.parse(rows[0]);
 }

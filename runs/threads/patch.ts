@@ -3,17 +3,22 @@ import type { Queryable } from "../../db/pool.ts";
 import type { ThreadId } from "../../lib/ids.ts";
 import type { Principal } from "../../lib/principal.ts";
 import { threadNotFound } from "./get.ts";
+import { ThreadTtl } from "./ttl.ts";
 import { Json, Thread, threadColumns } from "./thread.ts";
 
 /** Unknown keys are ignored. */
-export const ThreadPatch = z.object({ metadata: Json.nullish() });
+export const ThreadPatch = z.object({
+  metadata: Json.nullish(),
+  /** Null: the thread stays from now on. */
+  ttl: ThreadTtl.nullish(),
+});
 export type ThreadPatch = z.infer<typeof ThreadPatch>;
 
 /** Merges the top-level keys of `metadata` into the thread's own. Throws `thread_not_found`. */
 export async function patchThread(
   db: Queryable,
   principal: Principal,
-  { threadId, metadata }: ThreadPatch & { threadId: ThreadId },
+  { threadId, metadata, ttl }: ThreadPatch & { threadId: ThreadId },
 ): Promise<Thread> {
   const { rows } = await db.query({
     name: "patch-thread",
@@ -21,10 +26,12 @@ export async function patchThread(
       update threads
          set metadata = metadata || $3::jsonb,
              graph_id = coalesce(graph_id, $3::jsonb ->> 'graph_id'),
+             ttl_minutes = case when $4 then $5 else ttl_minutes end,
+             ttl_strategy = case when $4 then $6 else ttl_strategy end,
              updated_at = now()
        where tenant = $1 and thread_id = $2
       returning ${threadColumns}`,
-    values: [principal.tenant, threadId, metadata ?? {}],
+    values: [principal.tenant, threadId, metadata ?? {}, ttl !== undefined, ttl?.ttl ?? null, ttl?.strategy ?? null],
   });
   if (!rows[0]) throw threadNotFound(threadId);
   return Thread.parse(rows[0]);

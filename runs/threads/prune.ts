@@ -1,5 +1,6 @@
 /** Forgets the history of a thread, and keeps what it can go on from. */
 import type pg from "pg";
+import { encryptionOf } from "../../checkpoints/encryption.ts";
 import { pruneThread } from "../../checkpoints/prune.ts";
 import { transaction } from "../../db/pool.ts";
 import type { ThreadId } from "../../lib/ids.ts";
@@ -12,6 +13,6 @@ export async function keepLatest(pool: pg.Pool, principal: Principal, threadId: 
   await getThread(pool, principal, threadId);
   await transaction(pool, async (tx) => {
     await holdIdleThread(tx, threadId);
-    await pruneThread(tx, threadId, 1);
+    await pruneThread(tx, threadId, { keep: 1, encryption: encryptionOf(pool) });
   });
 }

@@ -6,6 +6,7 @@ import type { Owner } from "../../db/fence.ts";
 import { transaction } from "../../db/pool.ts";
 import { ThreadId } from "../../lib/ids.ts";
 import { lockThread, settleThread } from "../queue.ts";
+import { withSaver } from "../with-saver.ts";
 import { configAt, type ThreadGraph } from "./graph.ts";
 import { threadProjection } from "./projection.ts";
 
@@ -17,7 +18,7 @@ export async function refreshThread(
 ): Promise<void> {
   const saver = new Saver(pool);
   const threadId = ThreadId.parse(owner.thread_id);
-  const state = await graph.getState(configAt({ threadId, configurable }, saver));
+  const state = await withSaver(graph, saver).getState(configAt({ threadId, configurable }, saver));
   const projection = threadProjection(state, await pendingQuestions(saver, { thread_id: threadId }));
   await transaction(pool, async (tx) => {
     await lockThread(tx, threadId);

@@ -10,6 +10,7 @@ import type { ThreadId } from "../../lib/ids.ts";
 import type { Principal } from "../../lib/principal.ts";
 import { CheckpointRef, type Graphs } from "../index.ts";
 import { threadState, type ThreadState } from "../stream/state.ts";
+import { withSaver } from "../with-saver.ts";
 import { type CheckpointAt, configAt, graphAt, graphOfThread } from "./graph.ts";
 import { Json } from "./thread.ts";
 
@@ -43,9 +44,11 @@ export async function getState(
   const graph = await graphAt(known.graph, checkpoint?.checkpoint_ns);
   const saver = new Saver(pool);
   const config = configAt({ threadId, checkpoint, configurable: known.configurable }, saver);
-  const snapshot = await graph.getState(config, { subgraphs }).catch((thrown: unknown) => {
-    throw unreadable(thrown);
-  });
+  const snapshot = await withSaver(graph, saver)
+    .getState(config, { subgraphs })
+    .catch((thrown: unknown) => {
+      throw unreadable(thrown);
+    });
   if (snapshot.createdAt === undefined) {
     if (!checkpoint?.checkpoint_id) return emptyState;
     const facts = { checkpoint_id: checkpoint.checkpoint_id };
@@ -81,7 +84,7 @@ export async function getHistory(
   const graph = await graphAt(known.graph, checkpoint?.checkpoint_ns);
   const saver = new Saver(pool);
   const states: ThreadState[] = [];
-  for await (const snapshot of graph.getStateHistory(
+  for await (const snapshot of withSaver(graph, saver).getStateHistory(
     configAt({ threadId, checkpoint, configurable: known.configurable }, saver),
     {
       limit,

@@ -18,6 +18,7 @@ import { countThreads, searchThreads, type ThreadFilter, type ThreadPage, type T
 import { keepLatest } from "./prune.ts";
 import { getHistory, getState, type HistoryQuery, type StateQuery } from "./state.ts";
 import type { Thread } from "./thread.ts";
+import { getTtl, type ShownTtl, type ThreadTtl } from "./ttl.ts";
 import { type StateUpdate, updateState } from "./update-state.ts";
 
 export const PruneStrategy = z.enum(["delete", "keep_latest"]);
@@ -30,6 +31,8 @@ export interface Threads {
   /** Throws `already_exists`, and `invalid_input` for supersteps that cannot be replayed. */
   create(principal: Principal, body: ThreadCreate): Promise<Thread>;
   get(principal: Principal, threadId: ThreadId): Promise<Thread>;
+  /** Null for a thread that stays. */
+  ttl(principal: Principal, threadId: ThreadId): Promise<ShownTtl | null>;
   search(principal: Principal, search: ThreadSearch): Promise<ThreadPage>;
   count(principal: Principal, filter: ThreadFilter): Promise<number>;
   patch(principal: Principal, patch: On<ThreadPatch>): Promise<Thread>;
@@ -55,6 +58,8 @@ export interface Threads {
 export interface ThreadsContext {
   readonly pool: pg.Pool;
   readonly graphs: Graphs;
+  /** Of new threads that are given none. */
+  readonly defaultTtl?: ThreadTtl | undefined;
   /** Called for each run that was deleted while it was live, so that its worker stops at once and not at its next write. */
   readonly onRunDeleted?: (runId: string) => void;
 }
@@ -70,6 +75,7 @@ export function createThreads(context: ThreadsContext): Threads {
   return {
     create: (principal, body) => createThread(context, principal, body),
     get: (principal, threadId) => getThread(pool, principal, threadId),
+    ttl: (principal, threadId) => getTtl(pool, principal, threadId),
     search: (principal, search) => searchThreads(pool, principal, search),
     count: (principal, filter) => countThreads(pool, principal, filter),
     patch: (principal, patch) => patchThread(pool, principal, patch),

@@ -4,11 +4,11 @@ import { type TestDatabase, testDatabase } from "../support/database.ts";
 import { Saver } from "../../checkpoints/saver.ts";
 
 Object.assign(globalThis, { describe, expect, it, test, afterAll, afterEach, beforeAll, beforeEach });
-const { validate } = await import("@langchain/langgraph-checkpoint-validation");
+const { deltaChannelHistoryTests, validate } = await import("@langchain/langgraph-checkpoint-validation");
 
 const databases = new WeakMap<Saver, TestDatabase>();
 
-validate({
+const initializer = {
   checkpointerName: "Saver",
   async createCheckpointer() {
     const database = await testDatabase();
@@ -16,7 +16,10 @@ validate({
     databases.set(saver, database);
     return saver;
   },
-  async destroyCheckpointer(saver) {
+  async destroyCheckpointer(saver: Saver) {
     await databases.get(saver)?.[Symbol.asyncDispose]();
   },
-});
+};
+
+validate(initializer);
+deltaChannelHistoryTests(initializer);

@@ -69,7 +69,7 @@ test("whatever happens to a thread, what is kept of it reads back as it was put"
     }),
     { numRuns: 40 },
   );
-});
+}, 120_000);
 
 async function check(pool: pg.Pool, operations: readonly Operation[]): Promise<void> {
   const savers = [new Saver(pool), new Saver(pool)];
@@ -139,7 +139,7 @@ async function onThread(tx: Queryable, model: Model, each: Operation): Promise<v
     await deleteThreadCheckpoints(tx, model.thread);
     model.thread = copy;
   } else if (each.op === "prune") {
-    await pruneThread(tx, model.thread, each.keep);
+    await pruneThread(tx, model.thread, { keep: each.keep });
     model.stored = model.stored.filter(({ id }, i) => i >= model.stored.length - each.keep || !parents.has(id));
   } else if (each.op === "prune writes") {
     await pruneSupersededWrites(tx, model.thread);

@@ -9,7 +9,7 @@ import { transaction } from "../../db/pool.ts";
 import { testDatabase } from "../support/database.ts";
 import { asking, count, gather, nested, newThread, runOn, saying, State } from "./support.ts";
 
-const prune = (pool: pg.Pool, threadId: string) => transaction(pool, (tx) => pruneThread(tx, threadId, 1));
+const prune = (pool: pg.Pool, threadId: string) => transaction(pool, (tx) => pruneThread(tx, threadId, { keep: 1 }));
 const pruneWrites = (pool: pg.Pool, threadId: string) => transaction(pool, (tx) => pruneSupersededWrites(tx, threadId));
 const list = (pool: pg.Pool, thread_id: string) => gather(new Saver(pool).list({ configurable: { thread_id } }));
 

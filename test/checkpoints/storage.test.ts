@@ -58,7 +58,7 @@ test("a step is two statements, and loading a long history is one", async () => 
 
   await saver.getTuple(config);
   expect(seen.statements).toBe(1);
-  await gather(saver.list(config));
+  await gather(saver.list(config, { limit: 20 })); // a page
   expect(seen.statements).toBe(2);
   await saying(...words).invoke({ said: [] }, { ...config, recursionLimit: 100 });
 
@@ -135,7 +135,7 @@ test("a write waits for a prune under way, and then builds on nothing that it re
   await pruner.query("select from thread_owner where thread_id = $1 for no key update", [owner.thread_id]);
   // The tip of a branch would stay.
   await pruner.query("delete from checkpoints where checkpoint_id = $1", [base.configurable?.["checkpoint_id"]]);
-  await pruneThread(pruner, owner.thread_id, 1);
+  await pruneThread(pruner, owner.thread_id, { keep: 1 });
 
   const write = put(saver, at, conversation(51));
   await expect.poll(() => lockWaiters(db.pool)).toBe(1);

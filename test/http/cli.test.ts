@@ -1,5 +1,6 @@
 /** `pawl` as a process: what it says, what it refuses, and how it ends. */
 import { spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, request } from "node:http";
@@ -18,12 +19,13 @@ const graphs = { steps: "test/support/graphs/steps.ts:graph" };
 const LONG = 120_000;
 
 /** Runs to its end. */
-async function pawl(args: string[], env: Record<string, string> = {}) {
+async function pawl(args: string[], env: Record<string, string> = {}, input = "") {
   const child = spawn(process.execPath, ["server/cli.ts", ...args], {
     env: { PATH: process.env["PATH"], ...env },
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: "pipe",
     timeout: LONG,
   });
+  child.stdin.end(input);
   let out = "";
   let err = "";
   child.stdout.on("data", (chunk: Buffer) => (out += chunk.toString()));
@@ -39,6 +41,8 @@ test.each([
   [["serve", "--port", "many"]],
   [["serve", "--restored"]],
   [["migrate", "--check", "--restored"]],
+  [["export"]],
+  [["import", "x"]],
 ])("pawl %j is refused with the usage", async (args) => {
   const { code, err } = await pawl(args);
   expect(code).toBe(2);
@@ -151,6 +155,27 @@ test(
     await rm(folder, { recursive: true });
   },
 );
+
+test("a thread is exported as lines, imported under another id, and refused where it is already", async () => {
+  await using db = await testDatabase();
+  const env = { DATABASE_URL: urlOf(db.connection), PAWL_ENCRYPTION_KEYS: "11".repeat(32) };
+  const [id, copy] = [randomUUID(), randomUUID()];
+  await db.pool.query("insert into threads (thread_id, metadata) values ($1, '{\"a\":1}')", [id]);
+
+  const exported = await pawl(["export", id], env);
+  expect(exported).toMatchObject({ code: 0, err: "" });
+  const [imported, again, keyless] = await Promise.all([
+    pawl(["import", "--thread", copy], env, exported.out),
+    pawl(["import"], env, exported.out),
+    pawl(["export", id], { DATABASE_URL: env.DATABASE_URL }),
+  ]);
+
+  expect(imported).toMatchObject({ code: 0, out: `${copy}: 0 checkpoints\n` });
+  expect(again).toMatchObject({ code: 1, err: `pawl: Thread ${id} already exists\n` });
+  expect(keyless.err).toMatch(/PAWL_ENCRYPTION_KEYS is not set/);
+  const { rows } = await db.pool.query("select metadata from threads where thread_id = $1", [copy]);
+  expect(rows).toEqual([{ metadata: { a: 1 } }]);
+});
 
 test("a model that is down does not keep the server down; it says so when asked", async () => {
   const closed = createServer().listen(0, "127.0.0.1");

@@ -33,6 +33,16 @@ async function load(file: string, text: string) {
   return graphs.get("agent")!;
 }
 
+test("a project says how long new threads stay and how often that is looked at", async () => {
+  const source = `${build} export const graph = builder.compile();`;
+  expect((await project("ttl.mjs", source)).threadRetention).toEqual({ sweepMinutes: 5 });
+  const ttl = { default_ttl: 60, strategy: "keep_latest", sweep_interval_minutes: 10 };
+  expect((await project("ttl.mjs", source, { checkpointer: { ttl } })).threadRetention).toEqual({
+    sweepMinutes: 10,
+    defaultTtl: { ttl: 60, strategy: "keep_latest" },
+  });
+});
+
 test.each([
   ["compiled.mjs", `${build} export const graph = builder.compile();`],
   ["builder.js", `${build} export const graph = builder;`],

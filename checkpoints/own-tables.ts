@@ -1,0 +1,87 @@
+/** Threads in our tables, read out in the stock form and taken in from it. */
+import type { Queryable } from "../db/pool.ts";
+import { cleanJson } from "../lib/text.ts";
+import { dumpValues } from "./dump-values.ts";
+import type { Encryption } from "./encryption.ts";
+import { KnownVersions } from "./known-versions.ts";
+import { readTuples } from "./read-tuples.ts";
+import { sealCheckpoint, sealWrites } from "./sealed-rows.ts";
+import { Serializer } from "./serializer.ts";
+import { ownMetadata } from "./stock-tables.ts";
+import { bytesOf, type TransferredCheckpoint, type TransferTarget } from "./transfer-lines.ts";
+import { putCheckpoint, putWrites } from "./write-tuples.ts";
+
+/** Checkpoints with all their values in memory at once. */
+const PAGE = 25;
+
+export interface OwnThread {
+  readonly db: Queryable;
+  readonly threadId: string;
+  readonly encryption: Encryption | undefined;
+}
+
+/** In the order in which they were stored. */
+export async function* ownCheckpoints({ db, threadId, encryption }: OwnThread): AsyncGenerator<TransferredCheckpoint> {
+  const { rows } = await db.query<{ seq: string }>({
+    name: "checkpoints-of-thread",
+    text: "select seq from checkpoints where thread_id = $1 order by seq",
+    values: [threadId],
+  });
+  for (let at = 0; at < rows.length; at += PAGE) {
+    const page = rows.slice(at, at + PAGE).map(({ seq }) => seq);
+    const where = "seq = any($1::bigint[])";
+    const tuples = await readTuples(db, { name: "checkpoints-by-seq", where, values: [page], encryption });
+    for (const { checkpoint_ns, checkpoint_id, parent_checkpoint_id, ...stored } of tuples.toReversed()) {
+      const { checkpoint, metadata, values, writes } = stored;
+      const place = { ns: checkpoint_ns, id: checkpoint_id, parent: parent_checkpoint_id };
+      yield { ...place, checkpoint: { ...checkpoint }, metadata, values, writes };
+    }
+  }
+}
+
+/** What it is given is stored as runs would have stored it: in pieces, and encrypted where values are. */
+export function ownTarget({ db, threadId, encryption }: OwnThread): TransferTarget {
+  const serializer = new Serializer();
+  const versions = new KnownVersions();
+  /** What has come for the next checkpoint of each namespace. */
+  const pending = new Map<string, { channel: string; version: string; value: unknown }[]>();
+  return {
+    async value(line) {
+      const { ns, channel, version, type } = line;
+      const value: unknown = await serializer.loadsTyped(type, bytesOf(line));
+      pending.set(ns, [...(pending.get(ns) ?? []), { channel, version, value }]);
+    },
+    async checkpoint({ ns, id, parent, checkpoint, metadata }) {
+      const fresh = pending.get(ns) ?? [];
+      pending.delete(ns);
+      const at = { thread_id: threadId, checkpoint_ns: ns };
+      const values = await dumpValues(
+        Object.fromEntries(fresh.map(({ channel, value }) => [channel, value])),
+        Object.fromEntries(fresh.map(({ channel, version }) => [channel, version])),
+        serializer,
+      );
+      await versions.store(at, values, (planned) =>
+        putCheckpoint(db, {
+          owner: null,
+          row: [threadId, ns, id, parent],
+          checkpoint: cleanJson(checkpoint),
+          metadata: cleanJson(ownMetadata(metadata, threadId)),
+          ...sealCheckpoint(encryption, at, planned),
+        }),
+      );
+    },
+    async write(line) {
+      const { ns, checkpoint_id, task_id, idx, channel, type } = line;
+      const at = { thread_id: threadId, checkpoint_ns: ns, checkpoint_id, task_id };
+      const writes = [{ idx, channel, type, blob: bytesOf(line) }];
+      await putWrites(db, {
+        owner: null,
+        row: [threadId, ns, checkpoint_id, task_id],
+        runId: null,
+        ...sealWrites(encryption, at, { writes, items: [] }),
+        replace: true,
+        lazy: false,
+      });
+    },
+  };
+}
