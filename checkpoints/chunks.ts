@@ -40,8 +40,13 @@ export async function chunksOf(value: unknown, serde: SerializerProtocol): Promi
   else if (isRecord(value)) addRecord(value, { chunks, serde });
   else if (value instanceof DeltaSnapshot) addRecord({ ...SNAPSHOT, value: value.value }, { chunks, serde });
   else chunks.push(element("", value, serde));
-  const all = (await Promise.all(chunks)).flatMap((chunk) => (chunk ? partsOf(chunk) : undefined));
-  return all.every((chunk) => chunk !== undefined) ? all : undefined;
+  const all: Chunk[] = [];
+  for (const each of chunks) {
+    const chunk = each instanceof Promise ? await each : each;
+    if (!chunk) return undefined;
+    all.push(...partsOf(chunk));
+  }
+  return all;
 }
 
 export function textOf(chunks: readonly Chunk[]): string {

@@ -4,19 +4,14 @@
  * print: what it holds is private to the language, and `toJSON` says only its name.
  */
 import type { RunnableConfig } from "@langchain/core/runnables";
-import type {
-  ChannelVersions,
-  Checkpoint,
-  CheckpointMetadata,
-  CheckpointTuple,
-  PendingWrite,
-} from "@langchain/langgraph-checkpoint";
+import type { CheckpointTuple, PendingWrite } from "@langchain/langgraph-checkpoint";
 import type pg from "pg";
 import type { Owner } from "../db/fence.ts";
 import { PawlError } from "../lib/errors.ts";
 import { patient } from "./patient.ts";
 import type { QuestionTracker } from "./question-tracker.ts";
-import { Saver } from "./saver.ts";
+import { type Put, Saver } from "./saver.ts";
+import type { Beside } from "./write-tuples.ts";
 
 export interface Writer {
   /** Sees the questions that are loaded and written, of all namespaces. */
@@ -52,17 +47,12 @@ export class FencedSaver extends Saver {
     return tuple;
   }
 
-  // oxlint-disable-next-line max-params -- the library's signature
-  override put(
-    config: RunnableConfig,
-    checkpoint: Checkpoint,
-    metadata: CheckpointMetadata,
-    newVersions: ChannelVersions,
-  ): Promise<RunnableConfig> {
+  protected override store(put: Put, beside?: Beside): Promise<RunnableConfig> {
+    const { config, checkpoint, metadata } = put;
     const channels = config.configurable?.["checkpoint_ns"] ? undefined : this.#graph?.channels;
     const unknown = channels ? Object.keys(checkpoint.channel_versions).filter((name) => !(name in channels)) : [];
     const said = unknown.length > 0 ? { ...metadata, left_behind: unknown } : metadata;
-    return super.put(config, checkpoint, said, newVersions);
+    return super.store({ ...put, metadata: said }, beside);
   }
 
   override putWrites(config: RunnableConfig, writes: PendingWrite[], taskId: string): Promise<void> {

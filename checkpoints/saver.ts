@@ -40,7 +40,15 @@ import { openRow, sealCheckpoint, sealWrites, writePlace } from "./sealed-rows.t
 import { Serializer } from "./serializer.ts";
 import type { Value } from "./stored-values.ts";
 import { deleteThreadCheckpoints } from "./thread-data.ts";
-import { putCheckpoint, putWrites } from "./write-tuples.ts";
+import { type Beside, putCheckpoint, putWrites } from "./write-tuples.ts";
+
+/** What `put` is called with. */
+export interface Put {
+  readonly config: RunnableConfig;
+  readonly checkpoint: Checkpoint;
+  readonly metadata: CheckpointMetadata;
+  readonly newVersions: ChannelVersions;
+}
 
 export class Saver extends PostgresSaver {
   readonly #pool: pg.Pool;
@@ -102,12 +110,17 @@ export class Saver extends PostgresSaver {
   }
 
   // oxlint-disable-next-line max-params -- the library's signature
-  override async put(
+  override put(
     config: RunnableConfig,
     checkpoint: Checkpoint,
     metadata: CheckpointMetadata,
     newVersions: ChannelVersions,
   ): Promise<RunnableConfig> {
+    return this.store({ config, checkpoint, metadata, newVersions });
+  }
+
+  /** `beside` lands with the checkpoint, or not at all. */
+  protected async store({ config, checkpoint, metadata, newVersions }: Put, beside?: Beside): Promise<RunnableConfig> {
     const { thread_id, checkpoint_ns = "", checkpoint_id, run_id } = config.configurable ?? {};
     if (!thread_id) throw new Error('Missing "thread_id" in "configurable"');
     const owner = this.owner(thread_id);
@@ -123,6 +136,7 @@ export class Saver extends PostgresSaver {
         checkpoint: stripped,
         metadata: cleanJson(dumped),
         ...sealCheckpoint(this.#encryption, { thread_id, checkpoint_ns }, planned),
+        ...(beside && { beside }),
       }),
     );
     return { configurable: { thread_id, checkpoint_ns, checkpoint_id: checkpoint.id } };

@@ -16,6 +16,15 @@ export interface PutCheckpoint {
   readonly values: readonly VersionRow[];
   /** What the values refer to and may not be there yet. */
   readonly items: readonly Item[];
+  readonly beside?: Beside;
+}
+
+/** A row of another table. It is there already when the statement is repeated since its answer was lost. */
+export interface Beside {
+  /** Table and columns, in SQL. */
+  readonly into: string;
+  readonly types: readonly string[];
+  readonly row: readonly unknown[];
 }
 
 /** A row of checkpoint_blobs. */
@@ -44,13 +53,14 @@ export async function putCheckpoint(db: Queryable, put: PutCheckpoint): Promise<
   const checkpoint = `${parameters.add(JSON.stringify(put.checkpoint))}::jsonb`;
   const metadata = `${parameters.add(JSON.stringify(put.metadata))}::jsonb`;
   const { rows } = await db.query<{ landed: boolean; channels: string[] | null }>({
-    ...named(put.owner ? "put-checkpoint-fenced" : "put-checkpoint", [put.values, items, needs]),
+    ...named(`put-checkpoint${put.owner ? "-fenced" : ""}${put.beside ? "-beside" : ""}`, [put.values, items, needs]),
     text: `
       with ${parameters.fence},
       ${needs.length > 0 ? `${basesHeld(parameters, { thread, ns, needs })},` : ""}
       allowed as materialized (
         select from fence ${needs.length > 0 ? `where (select count(*) from held) = ${needs.length}` : ""}),
       ${items.length > 0 ? `${itemsStored(parameters, thread, items)},` : ""}
+      ${put.beside ? `${besideStored(parameters, put.beside)},` : ""}
       fresh as (${put.values.length > 0 ? valuesStored(parameters, { thread, ns, values: put.values }) : "select null as channel where false"}),
       stored as (
         insert into checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata)
@@ -100,6 +110,13 @@ function itemsStored(parameters: Parameters, thread: string, items: readonly Ite
   return `items_stored as (
         insert into checkpoint_items (thread_id, hash, item)
         select ${thread}, v.* from allowed cross join ${parameters.list(["uuid", "bytea"], rows)} as v
+            on conflict do nothing)`;
+}
+
+function besideStored(parameters: Parameters, { into, types, row }: Beside): string {
+  return `beside as (
+        insert into ${into}
+        select v.* from allowed cross join ${parameters.list(types, [row])} as v
             on conflict do nothing)`;
 }
 

@@ -1,14 +1,15 @@
 /**
- * The saver of an attempt: before the checkpoint of a step is stored, what the step told is in the log. Whoever goes on
- * from that checkpoint, after this process has died, has nothing to tell again: no reader misses an event.
+ * The saver of an attempt: with the checkpoint of a step, in one statement, what the step told comes into the log. Whoever
+ * goes on from that checkpoint, after this process has died, has nothing to tell again: no reader misses an event.
  */
 import { setImmediate } from "node:timers/promises";
 import type { RunnableConfig } from "@langchain/core/runnables";
-import type { ChannelVersions, Checkpoint, CheckpointMetadata } from "@langchain/langgraph-checkpoint";
 import type pg from "pg";
 import { FencedSaver, type Writer } from "../checkpoints/fenced-saver.ts";
+import type { Put } from "../checkpoints/saver.ts";
+import type { Beside } from "../checkpoints/write-tuples.ts";
 import type { ClaimedRun } from "./claim.ts";
-import type { EventWriter } from "./events/writer.ts";
+import type { EventWriter, LogRow } from "./events/writer.ts";
 
 export interface TellingSaverOptions {
   readonly pool: pg.Pool;
@@ -18,23 +19,25 @@ export interface TellingSaverOptions {
 
 export class TellingSaver extends FencedSaver {
   readonly #events: EventWriter;
+  readonly #run: ClaimedRun;
 
   constructor({ pool, run, events }: TellingSaverOptions, writer: Writer) {
     super(pool, run, writer);
     this.#events = events;
+    this.#run = run;
   }
 
-  // oxlint-disable-next-line max-params -- the library's signature
-  override async put(
-    config: RunnableConfig,
-    checkpoint: Checkpoint,
-    metadata: CheckpointMetadata,
-    newVersions: ChannelVersions,
-  ): Promise<RunnableConfig> {
-    if (metadata.source === "loop") {
-      await setImmediate(); // what the step told is on its way to the writer, through streams that wait for nothing
-      await this.#events.flush();
-    }
-    return super.put(config, checkpoint, metadata, newVersions);
+  protected override async store(put: Put): Promise<RunnableConfig> {
+    if (put.metadata.source !== "loop") return super.store(put);
+    await setImmediate(); // what the step told is on its way to the writer, through streams that wait for nothing
+    return this.#events.writeWith((row) => super.store(put, row && logged(this.#run, row)));
   }
+}
+
+function logged({ thread_id, tenant, run_id }: ClaimedRun, { seq, events }: LogRow): Beside {
+  return {
+    into: "thread_events (thread_id, last_seq, tenant, run_id, events)",
+    types: ["uuid", "bigint", "text", "uuid", "text"],
+    row: [thread_id, seq, tenant, run_id, events],
+  };
 }

@@ -72,6 +72,32 @@ export class EventWriter {
   }
 
   /**
+   * Hands what is waiting to `write`, which stores it with something else in one statement. Throws what that throws, and
+   * the events wait on.
+   */
+  writeWith<T>(write: (row: LogRow | undefined) => Promise<T>): Promise<T> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const written = this.#flushing.then(async () => {
+      const batch = this.#failed ? [] : this.#take();
+      const last = batch.at(-1);
+      try {
+        const result = await write(last && { seq: String(last.seq), events: toJson(batch) });
+        if (last) this.#isLogged(last);
+        return result;
+      } catch (error) {
+        this.#batch.unshift(...batch);
+        throw error;
+      }
+    });
+    this.#flushing = written.then(
+      () => {},
+      () => {}, // whoever called it knows
+    );
+    return written;
+  }
+
+  /**
    * The row that ends the run, with what is not written yet: it costs no statement of its own. No event may follow,
    * unless the row is refused; then another row, or a flush, has the same events again.
    */
@@ -83,12 +109,11 @@ export class EventWriter {
   }
 
   async #write(): Promise<void> {
-    const batch = this.#batch;
+    if (this.#failed) return;
+    const batch = this.#take();
     const last = batch.at(-1);
-    if (!last || this.#failed) return;
-    this.#batch = [];
-    this.#characters = 0;
-    const { db, hub, signals, owner, run, onFailure } = this.#options;
+    if (!last) return;
+    const { db, owner, run, onFailure } = this.#options;
     try {
       const { rowCount } = await db.query({
         name: "log-events",
@@ -102,12 +127,24 @@ export class EventWriter {
         values: [owner.thread_id, owner.epoch, String(last.seq), run.tenant, run.run_id, toJson(batch)],
       });
       if (rowCount === 0) throw leaseLost(owner);
-      hub.logged(run.run_id, last.seq);
-      signals.send("events", run.run_id);
+      this.#isLogged(last);
     } catch (thrown) {
       this.#failed = true;
       onFailure(asError(thrown));
     }
+  }
+
+  #take(): Numbered[] {
+    const batch = this.#batch;
+    this.#batch = [];
+    this.#characters = 0;
+    return batch;
+  }
+
+  #isLogged({ seq }: Numbered): void {
+    const { hub, signals, run } = this.#options;
+    hub.logged(run.run_id, seq);
+    signals.send("events", run.run_id);
   }
 }
 
