@@ -89,7 +89,8 @@ export interface OutputChunk {
   readonly text: string;
 }
 
-export type RunStatus = "ok" | "error" | "timeout" | "oom" | "killed" | "output_limit" | "denied";
+export const runStatuses = ["ok", "error", "timeout", "oom", "killed", "output_limit", "denied"] as const;
+export type RunStatus = (typeof runStatuses)[number];
 
 export interface RunResult {
   readonly status: RunStatus;
