@@ -15,6 +15,7 @@ import { findProgram, type Interpreters, languagesOf } from "../native/interpret
 import { probeNative } from "../native/probe.ts";
 import { refused } from "../native/refusal.ts";
 import { type Guest, runGuest } from "../native/run.ts";
+import { textOf } from "../input.ts";
 import { guestRoot, partsOf } from "../paths.ts";
 import { createSession } from "../session.ts";
 import type { Capabilities, Policy, RunRequest, RunResult, Session, ToolExecutor } from "../types.ts";
@@ -38,7 +39,8 @@ export function createContainerExecutor(engine: Engine | string = findEngine()):
   const running = new Set<Guest>();
   const open = (workspace: Workspace, policy: Policy): Promise<Session> => {
     if (typeof engine === "string") return Promise.reject(new PawlError("sandbox_denied", engine));
-    if (policy.network.allow.length > 0) return Promise.reject(new PawlError("sandbox_denied", noNetwork));
+    if (policy.network.allow.length > 0 || policy.readable.length > 0)
+      return Promise.reject(new PawlError("sandbox_denied", nothingMore));
     const parts = { workspace, policy, engine, running };
     return Promise.resolve(
       createSession({ isolation: "container", workspace, policy, run: (request) => run(request, parts) }),
@@ -60,7 +62,7 @@ export function createContainerExecutor(engine: Engine | string = findEngine()):
   };
 }
 
-const noNetwork = "Containers here have no network; bwrap has one through a proxy";
+const nothingMore = "Containers here have no network and no files of this machine; bwrap has them";
 /** An attack of the self-test that is none: an image has system files of its own. */
 const imagesOwn = ["a system file"];
 
@@ -95,7 +97,7 @@ async function run(request: RunRequest, { workspace, policy, engine, running }: 
       keepsUser: account === undefined && basename(engine.program) === "podman",
     };
     const args = runArguments(box, commandFor(request.language, request.code, { policy, interpreters }));
-    const start = { engine: engine.program, name: box.name, args, stdin: request.stdin ?? "" };
+    const start = { engine: engine.program, name: box.name, args, stdin: textOf(request) };
     return await runGuest(request, {
       ...place,
       overhead: own,

@@ -6,7 +6,9 @@
 import { randomUUID } from "node:crypto";
 import { config } from "../../../lib/config.ts";
 import { asError, isPawlError, PawlError } from "../../../lib/errors.ts";
+import { textOf } from "../input.ts";
 import { FileError } from "../paths.ts";
+import { needsNothing } from "../policy.ts";
 import { outputFactor, Recorder, type RunEnd, runResult } from "../recorder.ts";
 import { createSession } from "../session.ts";
 import type { Capabilities, Language, Policy, RunRequest, RunResult, Session, ToolExecutor } from "../types.ts";
@@ -24,8 +26,8 @@ export function createRemoteExecutor(): ToolExecutor {
   const closing = new AbortController();
   const open = async (workspace: Workspace, policy: Policy): Promise<Session> => {
     const remote = remoteOf(config().sandboxRemote);
-    if (policy.network.allow.length > 0 || Object.keys(policy.env).length > 0)
-      throw new PawlError("sandbox_denied", "A remote sandbox has no network and no environment");
+    if (!needsNothing(policy))
+      throw new PawlError("sandbox_denied", "A remote sandbox has no network, no environment and none of our files");
     const around = { remote, workspace, policy, closing: closing.signal };
     return createSession({ isolation: "remote", workspace, policy, run: (request) => run(request, around) });
   };
@@ -108,7 +110,7 @@ async function bodyOf(request: RunRequest, { workspace, policy }: Around, timeou
   return {
     language: request.language satisfies Language,
     code: request.code,
-    stdin: request.stdin ?? "",
+    stdin: textOf(request),
     cwd: request.cwd ?? "/workspace",
     timeout_ms: Math.max(1, Math.trunc(timeoutMs)),
     limits: Limits.parse(policy),

@@ -1,5 +1,6 @@
 /** One run on the other side: lays out the files that came with it, runs, and says what changed. */
 import { createHash } from "node:crypto";
+import { isPawlError } from "../../../lib/errors.ts";
 import { makeWorkspaceFolder, writeWorkspaceFile } from "../files.ts";
 import { FileError } from "../paths.ts";
 import { narrowed } from "../policy.ts";
@@ -31,18 +32,29 @@ export async function runHere(body: RunBody, { executor, workspace, signal, say 
   let printed = "";
   const onOutput = ({ stream, text }: OutputChunk): void => {
     if (stream === "stderr") printed += text;
-    say({ type: "output", stream, text });
+    for (let at = 0; at < text.length; at += maxText)
+      say({ type: "output", stream, text: text.slice(at, at + maxText) });
   };
   const session = await executor.open(workspace, policy);
   try {
     const { language, code, stdin, cwd, timeout_ms: timeoutMs } = body;
     const result = await session.run({ language, code, stdin, cwd, timeoutMs, signal, onOutput });
-    const after = await copyIn(workspace);
-    return { ...endOf(result, printed), ...changesOf(before, after) };
+    const end = endOf(result, printed);
+    const after = await copyIn(workspace).catch(tooLarge);
+    if (after) return { ...end, ...changesOf(before, after) };
+    return {
+      ...end,
+      ...unchanged,
+      status: "output_limit",
+      note: "The files are too many or too large to be sent back",
+    };
   } finally {
     await session.close();
   }
 }
+
+/** Of one line: below what a caller takes. */
+const maxText = 64 * 1_024;
 
 /** The caller's clock, which is narrower, counts. */
 const maxWallMs = 3_600_000;
@@ -59,6 +71,12 @@ function endOf({ status, exitCode, value, stderr }: RunResult, printed: string) 
     ...(value !== undefined && { value: JSON.stringify(value) }),
     ...(note && { note }),
   } as const;
+}
+
+/** Of the files that a guest left behind, when they cannot be taken along. */
+function tooLarge(error: unknown): undefined {
+  if (!(error instanceof FileError) && !isPawlError(error, "sandbox_denied")) throw error;
+  return undefined;
 }
 
 type Digests = ReadonlyMap<string, string>;

@@ -3,7 +3,7 @@
  * nothing: a run's files are in a folder that goes with it. `pawl sandbox-server` starts it.
  */
 import { randomUUID } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,6 +16,7 @@ import { stream } from "hono/streaming";
 import { asError, isPawlError } from "../../../lib/errors.ts";
 import type { Isolation } from "../../../lib/isolation.ts";
 import type { Log } from "../../../lib/log.ts";
+import { removeTree } from "../files.ts";
 import { languages, selectExecutor } from "../select.ts";
 import { maxTransferMb } from "../wasm/transfer.ts";
 import { heartbeatMs, type Line, RunBody, RunId, runPath, sandboxesPath, type Sandboxes } from "./protocol.ts";
@@ -41,7 +42,10 @@ const maxBody = Math.ceil((maxTransferMb * 4) / 3 + 2) * 1_024 * 1_024;
 
 export async function startSandboxServer(options: SandboxServerOptions): Promise<SandboxServer> {
   const running = new Map<string, AbortController>();
-  const server = createAdaptorServer({ fetch: routes(options, running).fetch });
+  // Before anybody can ask: a self-test takes longer than a caller waits for an answer.
+  const sandboxes = await sandboxesHere(options.minimum);
+  options.log.info({ sandboxes }, "sandboxes");
+  const server = createAdaptorServer({ fetch: routes(options, sandboxes, running).fetch });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject).listen(options.port, options.host, resolve);
   });
@@ -55,7 +59,11 @@ export async function startSandboxServer(options: SandboxServerOptions): Promise
   };
 }
 
-function routes({ token, minimum, maxRuns, log }: SandboxServerOptions, running: Map<string, AbortController>): Hono {
+function routes(
+  { token, minimum, maxRuns, log }: SandboxServerOptions,
+  sandboxes: Sandboxes["sandboxes"],
+  running: Map<string, AbortController>,
+): Hono {
   const app = new Hono();
   app.use(bearerAuth({ token }));
   app.onError((error, c) => {
@@ -64,7 +72,7 @@ function routes({ token, minimum, maxRuns, log }: SandboxServerOptions, running:
     return c.text("Internal error", 500);
   });
 
-  app.get(sandboxesPath, async (c) => c.json({ sandboxes: await sandboxesHere(minimum) } satisfies Sandboxes));
+  app.get(sandboxesPath, (c) => c.json({ sandboxes } satisfies Sandboxes));
 
   app.put(runPath(":id"), bodyLimit({ maxSize: maxBody }), async (c) => {
     const id = RunId.safeParse(c.req.param("id"));
@@ -106,7 +114,7 @@ function routes({ token, minimum, maxRuns, log }: SandboxServerOptions, running:
       const note = isSaid ? error.message : "The sandbox failed";
       return { type: "end", status: "denied", exit_code: null, note, folders: [], files: [], deleted: [] };
     } finally {
-      await rm(root, { recursive: true, force: true });
+      await removeTree(root);
     }
   }
 }
