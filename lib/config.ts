@@ -65,6 +65,17 @@ const Environment = z.object({
   PAWL_ALLOWED_HOSTS: z.string().default(""),
   /** The weakest isolation in which code of a model may run; a machine that has nothing as strong runs none. */
   PAWL_SANDBOX_MIN: z.enum(isolations).default("wasm"),
+  /** A sandbox on another machine (`pawl sandbox-server`), and the secret that both sides know. */
+  PAWL_SANDBOX_REMOTE_URL: z.url({ protocol: /^https?$/ }).optional(),
+  PAWL_SANDBOX_REMOTE_TOKEN: z
+    .string()
+    .regex(/^[\w.~+/=-]{16,}$/, "16 characters or more, of those that a bearer token may have")
+    .optional(),
+  /** The image in which Docker or Podman runs code; without it neither does. */
+  PAWL_SANDBOX_CONTAINER_IMAGE: z
+    .string()
+    .regex(/^[a-z0-9][\w./:@-]*$/i)
+    .optional(),
   /** Hosts that the tool `fetch_url` may reach, separated by commas; `*.x` matches subdomains. */
   PAWL_FETCH_ALLOW: z.string().default(""),
   /** `smtp://user:password@host:port`; without it e-mails are written to a folder. */
@@ -101,6 +112,8 @@ export function readConfig(env: Record<string, string | undefined>) {
     corsOrigins: list(e.PAWL_CORS_ORIGINS),
     allowedHosts: list(e.PAWL_ALLOWED_HOSTS),
     sandboxMin: e.PAWL_SANDBOX_MIN,
+    sandboxRemote: Object.freeze({ url: e.PAWL_SANDBOX_REMOTE_URL, token: e.PAWL_SANDBOX_REMOTE_TOKEN }),
+    sandboxImage: e.PAWL_SANDBOX_CONTAINER_IMAGE,
     fetchAllow: list(e.PAWL_FETCH_ALLOW),
     smtpUrl: e.PAWL_SMTP_URL,
     emailFrom: e.PAWL_EMAIL_FROM,

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** `pawl serve | worker | migrate | export | import`: arguments in, a running process out, and its orderly end. */
+/** `pawl serve | worker | migrate | export | import | sandbox-server`: arguments in, a running process out, and its orderly end. */
 import { parseArgs } from "node:util";
 import { DatabaseError } from "pg";
 import { isConnectionError } from "../db/connection-error.ts";
@@ -17,6 +17,7 @@ import { applySchema, labelOf, openDatabase, type OpenDatabase } from "./open-da
 import { type Project, readProject } from "./project.ts";
 import { exportTo, importFrom } from "./transfer.ts";
 import { openRuntime } from "./runtime.ts";
+import { serveSandboxes } from "./sandbox-server.ts";
 import { testSandboxes } from "./sandboxes.ts";
 
 const HELP = `Usage: pawl <command> [options]
@@ -28,6 +29,7 @@ const HELP = `Usage: pawl <command> [options]
   migrate --check   lists the threads that the graphs here could not continue, and changes nothing
   export <thread>   writes a thread to standard output, as JSON lines
   import            reads one from standard input
+  sandbox-server    runs code for servers on other machines (PAWL_SANDBOX_REMOTE_TOKEN)
 
   --config <file>   the project          (langgraph.json)
   --host <address>  where to listen      (127.0.0.1)
@@ -42,7 +44,7 @@ const HELP = `Usage: pawl <command> [options]
 The environment configures the rest: DATABASE_URL, MODEL_BASE_URL, MODEL_NAME, MODEL_API_KEY, PAWL_*.
 `;
 
-const COMMANDS = ["serve", "worker", "migrate", "export", "import"] as const;
+const COMMANDS = ["serve", "worker", "migrate", "export", "import", "sandbox-server"] as const;
 
 /** How long running graphs have to get to their next step, and the whole process to end, after the first signal. */
 const GRACE_MS = 15_000;
@@ -69,6 +71,10 @@ async function main(): Promise<void> {
   if (command === "migrate" && options.restored) return acceptRestored();
   if (command === "migrate" && !options.check) return updateSchema();
   if (command === "export" || command === "import") return transferThread(command, threadId, options);
+  if (command === "sandbox-server") {
+    const { url } = await serveSandboxes(options, config(), createLog(config().logLevel));
+    return say(`Pawl runs code at ${url}\n`);
+  }
   const project = readProject(options.config);
   addToEnvironment(project.env);
   if (command === "migrate") return check(project);

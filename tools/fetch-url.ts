@@ -1,9 +1,8 @@
 /** Fetches a text from an allowed host. Redirects are followed here, one by one, so that each is checked as the first was. */
-import { type IncomingMessage, request as httpRequest } from "node:http";
-import { request as httpsRequest } from "node:https";
+import type { IncomingMessage } from "node:http";
 import { z } from "zod";
-import { destinationOf } from "./egress.ts";
 import { textOfHtml } from "./html-text.ts";
+import { send } from "./outgoing.ts";
 import { headAndTail } from "./sandbox/output.ts";
 import { defineTool, ToolFailure } from "./tool.ts";
 
@@ -11,6 +10,7 @@ const maxRedirects = 5;
 const maxBytes = 1_024 * 1_024;
 /** Of the text, in the result. */
 const maxTextBytes = 64 * 1_024;
+const accept = "text/*, application/json;q=0.9";
 
 export const fetchUrl = defineTool({
   name: "fetch_url",
@@ -21,7 +21,7 @@ export const fetchUrl = defineTool({
   async run({ url }, { config, signal }) {
     let current = new URL(url);
     for (let redirects = 0; redirects <= maxRedirects; redirects++) {
-      const response = await get(current, config.fetchAllow, signal);
+      const response = await send({ url: current, allow: config.fetchAllow, signal, headers: { accept } });
       const { location } = response.headers;
       if (location === undefined || !isRedirect(response.statusCode)) return page(current, response);
       response.destroy();
@@ -32,30 +32,6 @@ export const fetchUrl = defineTool({
     throw new ToolFailure("FAILED", `More than ${maxRedirects} redirects`);
   },
 });
-
-async function get(url: URL, allow: readonly string[], signal: AbortSignal): Promise<IncomingMessage> {
-  const destination = await destinationOf(url, allow);
-  signal.throwIfAborted();
-  return new Promise((resolve, reject) => {
-    const request = (url.protocol === "https:" ? httpsRequest : httpRequest)(url, {
-      agent: false,
-      signal,
-      headers: { accept: "text/*, application/json;q=0.9", "accept-encoding": "identity", "user-agent": "pawl" },
-      // Connects to the address that was checked, whatever the name means by now; TLS still verifies the name.
-      lookup: (_host, options, done) =>
-        options.all ? done(null, [destination]) : done(null, destination.address, destination.family),
-    });
-    request.once("response", resolve);
-    request.once("error", () => {
-      reject(
-        signal.aborted
-          ? signal.reason
-          : new ToolFailure("FAILED", `${url.host} cannot be reached`, { transient: true }),
-      );
-    });
-    request.end();
-  });
-}
 
 async function page(url: URL, response: IncomingMessage) {
   const contentType = response.headers["content-type"] ?? "text/plain";

@@ -34,6 +34,8 @@ export const tools: readonly Tool[] = [
   writeFile,
 ];
 
+export { type McpServerSettings } from "./mcp/server.ts";
+export { mcpTools } from "./mcp/tools.ts";
 export { executeTool, type ExecuteContext } from "./execute.ts";
 export { reported, type ToolOutcome } from "./result.ts";
 export {

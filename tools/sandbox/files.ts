@@ -2,9 +2,11 @@
  * Reads and writes a thread's workspace without leaving it. Only regular files with one name are opened (a FIFO would
  * hang whoever reads it, a second name may be outside), each from its own folder (folder.ts).
  */
+import { execFile } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { constants, type Stats } from "node:fs";
 import { lstat, mkdir, open, rename, rm } from "node:fs/promises";
+import { promisify } from "node:util";
 import { type Folder, openFolder } from "./folder.ts";
 import { absent, FileError, partsOf, requireRegular, rethrowFor } from "./paths.ts";
 import type { Policy } from "./types.ts";
@@ -115,6 +117,17 @@ export async function ensurePrivateFolder(path: string): Promise<void> {
   await mkdir(path, { recursive: true, mode: 0o700 });
 }
 
+/**
+ * Deletes the folder `root` of this machine with all that is in it. A guest can nest folders so deep that their paths
+ * are longer than the system takes, which Node gives up on and `rm` does not.
+ */
+export async function removeTree(root: string): Promise<void> {
+  await rm(root, { recursive: true, force: true }).catch(async (error: NodeJS.ErrnoException) => {
+    if (error.code !== "ENAMETOOLONG") throw error;
+    await promisify(execFile)("/bin/rm", ["-rf", "--", root], { env: {} });
+  });
+}
+
 /** The folder that holds the file `path`, and its name there. Throws `is_directory` for the workspace itself. */
 function nameOf(path: string): { folders: string[]; name: string } {
   const folders = partsOf(path);
@@ -175,7 +188,12 @@ export function excessOf({ bytes, files }: Usage, policy: WorkspaceLimits): stri
   return files > policy.files ? `The workspace would hold more than ${policy.files} files` : undefined;
 }
 
+/** Deeper than any honest tree: each level is one of our own stack too. */
+const maxWalkDepth = 256;
+
 async function* walk(folder: Folder, parts: readonly string[]): AsyncGenerator<FileEntry> {
+  if (parts.length > maxWalkDepth)
+    throw new FileError("permission_denied", `The workspace has folders in folders, more than ${maxWalkDepth} deep`);
   for (const entry of await entriesOf(folder, parts)) {
     yield entry;
     if (entry.type !== "directory") continue;

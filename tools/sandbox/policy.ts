@@ -11,7 +11,7 @@ type Ceiling = { [Key in keyof Policy]: Policy[Key] extends number ? Key : never
 export function narrowed(policy: Policy, wish: Narrowing): Policy {
   const lower = (key: Ceiling): number => Math.min(policy[key], wish[key] ?? policy[key]);
   const minimum = wish.minimum && satisfies(wish.minimum, policy.minimum) ? wish.minimum : policy.minimum;
-  const { network = policy.network, env = policy.env } = wish;
+  const { network = policy.network, env = policy.env, readable = policy.readable } = wish;
   return {
     minimum,
     wallMs: lower("wallMs"),
@@ -27,5 +27,11 @@ export function narrowed(policy: Policy, wish: Narrowing): Policy {
     openFiles: lower("openFiles"),
     network: { ...policy.network, allow: policy.network.allow.filter((host) => network.allow.includes(host)) },
     env: Object.fromEntries(Object.entries(policy.env).filter(([name, value]) => env[name] === value)),
+    readable: policy.readable.filter((path) => readable.includes(path)),
   };
+}
+
+/** Whether a sandbox can keep it that has nothing but the workspace: no network, no environment, no files of this machine. */
+export function needsNothing({ network, env, readable }: Policy): boolean {
+  return network.allow.length === 0 && Object.keys(env).length === 0 && readable.length === 0;
 }

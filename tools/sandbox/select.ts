@@ -2,30 +2,39 @@
 import { PawlError } from "../../lib/errors.ts";
 import { type Isolation, satisfies } from "../../lib/isolation.ts";
 import { createBwrapExecutor } from "./bwrap/executor.ts";
+import { createContainerExecutor } from "./container/executor.ts";
 import { createLandlockExecutor } from "./landlock/executor.ts";
+import { createRemoteExecutor } from "./remote/executor.ts";
 import type { Capabilities, Language, ToolExecutor } from "./types.ts";
 import { createWasmExecutor } from "./wasm/executor.ts";
 
 interface Candidate {
   readonly kind: Isolation;
   readonly create: () => ToolExecutor;
+  /** Only where an operator has set it up, which then is a wish. */
+  readonly isAsked?: true;
 }
 
 const wasm: Candidate = { kind: "wasm", create: createWasmExecutor };
 const landlock: Candidate = { kind: "landlock", create: createLandlockExecutor };
 const bwrap: Candidate = { kind: "bwrap", create: createBwrapExecutor };
+const container: Candidate = { kind: "container", create: createContainerExecutor, isAsked: true };
+const remote: Candidate = { kind: "remote", create: createRemoteExecutor, isAsked: true };
 
 /**
- * In the order in which they are tried. JavaScript runs in the VM wherever that is strong enough, since it starts in a
+ * In the order in which they are tried: first what an operator has set up. Then, JavaScript runs in the VM wherever that is strong enough, since it starts in a
  * millisecond; a shell and Python are more use as the machine's own programs, so there the strongest comes first.
  */
 const candidates: Readonly<Record<Language, readonly Candidate[]>> = {
-  js: [wasm, bwrap, landlock],
-  python: [bwrap, landlock, wasm],
-  shell: [bwrap, landlock, wasm],
+  js: [remote, container, wasm, bwrap, landlock],
+  python: [remote, container, bwrap, landlock, wasm],
+  shell: [remote, container, bwrap, landlock, wasm],
 };
 
 export const languages = Object.keys(candidates) as readonly Language[];
+
+/** `own`: this process's, without another service. */
+export type Source = "any" | "own";
 
 /** What runs a language here, or why nothing does. */
 export type SandboxState =
@@ -45,9 +54,13 @@ const states = new Map<string, SandboxState>();
  * Throws `sandbox_denied`, with the reasons, when nothing on this machine runs `language` behind at least `minimum`:
  * no code runs without that.
  */
-export async function selectExecutor(language: Language, minimum: Isolation): Promise<ToolExecutor> {
-  const key = keyOf(language, minimum);
-  const choice = choices.get(key) ?? choose(language, minimum);
+export async function selectExecutor(
+  language: Language,
+  minimum: Isolation,
+  from: Source = "any",
+): Promise<ToolExecutor> {
+  const key = keyOf(language, minimum, from);
+  const choice = choices.get(key) ?? choose(language, minimum, from);
   choices.set(key, choice);
   try {
     const { executor, capabilities } = await choice;
@@ -66,7 +79,7 @@ export async function selectExecutor(language: Language, minimum: Isolation): Pr
 export function sandboxStates(minimum: Isolation): Partial<Record<Language, SandboxState>> {
   return Object.fromEntries(
     languages.flatMap((language) => {
-      const state = states.get(keyOf(language, minimum));
+      const state = states.get(keyOf(language, minimum, "any"));
       return state ? [[language, state]] : [];
     }),
   );
@@ -81,13 +94,14 @@ export async function closeExecutors(): Promise<void> {
   await Promise.all(open.map((executor) => executor.close()));
 }
 
-function keyOf(language: Language, minimum: Isolation): string {
-  return `${language} ${minimum}`;
+function keyOf(language: Language, minimum: Isolation, from: Source): string {
+  return `${language} ${minimum} ${from}`;
 }
 
-async function choose(language: Language, minimum: Isolation): Promise<Choice> {
+async function choose(language: Language, minimum: Isolation, from: Source): Promise<Choice> {
   const reasons: string[] = [];
   for (const candidate of candidates[language]) {
+    if (candidate.isAsked && from === "own") continue;
     if (!satisfies(candidate.kind, minimum)) {
       reasons.push(`${candidate.kind} is weaker than ${minimum}`);
       continue;

@@ -40,6 +40,8 @@ export interface Policy {
     readonly headers?: Readonly<Record<string, Readonly<Record<string, string>>>>;
   };
   readonly env: Readonly<Record<string, string>>;
+  /** Files and folders of this machine that the guest may read, by their own absolute paths. */
+  readonly readable: readonly string[];
 }
 
 /** Deny by default. The figures are those of docs/sandbox.md. */
@@ -58,6 +60,7 @@ export const defaultPolicy: Policy = Object.freeze({
   openFiles: 256,
   network: Object.freeze({ allow: Object.freeze([]) }),
   env: Object.freeze({}),
+  readable: Object.freeze([]),
 });
 
 export interface Capabilities {
@@ -72,8 +75,8 @@ export interface Capabilities {
 export interface RunRequest {
   readonly language: Language;
   readonly code: string;
-  /** Empty when absent. */
-  readonly stdin?: string;
+  /** Empty when absent. What comes bit by bit is for a program that is talked to; only native sandboxes take it. */
+  readonly stdin?: string | AsyncIterable<string>;
   /** A folder of the workspace, by its guest path. Default `/workspace`. */
   readonly cwd?: string;
   /** Shortens the policy's `wallMs`; it cannot extend it. */
@@ -89,7 +92,8 @@ export interface OutputChunk {
   readonly text: string;
 }
 
-export type RunStatus = "ok" | "error" | "timeout" | "oom" | "killed" | "output_limit" | "denied";
+export const runStatuses = ["ok", "error", "timeout", "oom", "killed", "output_limit", "denied"] as const;
+export type RunStatus = (typeof runStatuses)[number];
 
 export interface RunResult {
   readonly status: RunStatus;

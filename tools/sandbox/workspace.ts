@@ -1,8 +1,7 @@
 /** Where a thread keeps its files: one folder on our side, always `/workspace` on the guest's. */
-import { rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { z } from "zod";
-import { ensurePrivateFolder } from "./files.ts";
+import { ensurePrivateFolder, removeTree } from "./files.ts";
 
 /** Until tenants exist, all threads belong to this one. */
 const tenant = "default";
@@ -21,7 +20,7 @@ export async function openWorkspace(dataDir: string, threadId: string): Promise<
 
 /** Deletes what the thread kept. Harmless when there is nothing. */
 export async function removeWorkspace(dataDir: string, threadId: string): Promise<void> {
-  await rm(rootOf(dataDir, threadId), { recursive: true, force: true });
+  await removeTree(rootOf(dataDir, threadId));
 }
 
 /** Thread ids come from clients: only a UUID becomes part of a path. */

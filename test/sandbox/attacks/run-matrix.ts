@@ -8,7 +8,9 @@ import { narrowed } from "../../../tools/sandbox/policy.ts";
 import { defaultPolicy, type ToolExecutor } from "../../../tools/sandbox/types.ts";
 import { createBwrapExecutor } from "../../../tools/sandbox/bwrap/executor.ts";
 import { createLandlockExecutor } from "../../../tools/sandbox/landlock/executor.ts";
+import { createRemoteExecutor } from "../../../tools/sandbox/remote/executor.ts";
 import { createWasmExecutor } from "../../../tools/sandbox/wasm/executor.ts";
+import { startOtherSide, useOtherSide } from "../remote/other-side.ts";
 import { attack, type Attempt, createGround, type Ground, type Outcome } from "./attempt.ts";
 import { javascript } from "./javascript.ts";
 import { programs } from "./programs.ts";
@@ -25,6 +27,8 @@ const subjects: Readonly<Record<string, Subject>> = {
   landlock: { create: createLandlockExecutor, matrices: [native] },
   bwrap: { create: createBwrapExecutor, matrices: [native] },
   wasm: { create: createWasmExecutor, matrices: [javascript, programs] },
+  // On its machine, which here is this one: JavaScript in wasm, the others in what is strongest.
+  remote: { create: createRemoteExecutor, matrices: [javascript, native] },
 };
 
 /** Most attempts wait for their time limit. Each lane has things of its own to attack. */
@@ -33,6 +37,8 @@ const lanes = 3;
 const [name = "", only = ""] = process.argv.slice(2);
 const subject = subjects[name];
 if (!subject) throw new Error(`There is no executor ${name}`);
+const otherSide = name === "remote" ? await startOtherSide() : undefined;
+if (otherSide) useOtherSide(otherSide);
 const executor = subject.create();
 const capabilities = await executor.probe();
 const attempts = subject.matrices
@@ -41,6 +47,7 @@ const attempts = subject.matrices
 const outcomes: Outcome[] = [];
 await Promise.all(Array.from({ length: lanes }, attackInTurn));
 await executor.close();
+await otherSide?.[Symbol.asyncDispose]();
 const user = process.getuid?.();
 process.stdout.write(
   `${JSON.stringify({ user, capabilities, made: outcomes.length, worked: outcomes.filter((outcome) => outcome.worked) })}\n`,

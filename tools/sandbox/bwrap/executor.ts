@@ -120,7 +120,7 @@ async function prepare(request: RunRequest, parts: RunParts): Promise<Begin> {
     env: { ...(network && relayEnvironment), ...environmentOf(policy, guestRoot, "/tmp") },
     interpreters,
     temporaryMb,
-    extra: network ? await network.files() : [],
+    extra: [...(network ? await network.files() : []), ...policy.readable.map((path) => [path, path] as const)],
   });
   const filter = seccompFilter({ network: network ? "inside" : "none" });
   if (!filter) throw new Refusal(`There is no system call filter for ${process.arch}`);

@@ -1,6 +1,6 @@
 /** One guest in bwrap, from our side. Its process namespace dies with bwrap's first process, and that with us. */
 import { type ChildProcess, spawn } from "node:child_process";
-import type { Readable, Writable } from "node:stream";
+import { Readable, type Writable } from "node:stream";
 import { childrenOf, killProcess } from "../native/processes.ts";
 import type { Guest, GuestExit } from "../native/run.ts";
 import type { OutputChunk } from "../types.ts";
@@ -15,7 +15,7 @@ export interface BwrapStart {
   /** User and group of the command. */
   readonly account?: number | undefined;
   readonly filter: Buffer;
-  readonly stdin: string;
+  readonly stdin: string | AsyncIterable<string>;
 }
 
 export function startBwrap(
@@ -67,7 +67,8 @@ function kill(child: ChildProcess): void {
 }
 
 /** A guest need not read what it is given. */
-function feed(into: Writable, content: Buffer | string): void {
+function feed(into: Writable, content: Buffer | string | AsyncIterable<string>): void {
   into.on("error", () => {});
-  into.end(content);
+  if (typeof content === "string" || Buffer.isBuffer(content)) into.end(content);
+  else Readable.from(content).pipe(into);
 }

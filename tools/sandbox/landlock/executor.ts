@@ -69,7 +69,7 @@ async function run(request: RunRequest, parts: RunParts): Promise<RunResult> {
         policy,
         temporary: seat.folders.temporary,
         start: (write) =>
-          Promise.resolve(seat.launcher.run({ command, args, cwd, env, stdin: request.stdin ?? "" }, { names, write })),
+          Promise.resolve(seat.launcher.run({ command, args, cwd, env }, { names, write, input: request.stdin })),
       });
     });
   } catch (error) {

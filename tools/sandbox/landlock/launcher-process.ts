@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { Refusal } from "../native/refusal.ts";
 import type { Guest, GuestExit } from "../native/run.ts";
 import { killTree } from "../native/processes.ts";
-import type { OutputChunk } from "../types.ts";
+import type { OutputChunk, RunRequest } from "../types.ts";
 import { GuestStream } from "./guest-paths.ts";
 import type { Confinement, FromLauncher, GuestCommand, ToLauncher } from "./protocol.ts";
 
@@ -16,10 +16,11 @@ const launcherFile = fileURLToPath(new URL(`launcher${extname(import.meta.url)}`
 /** A launcher that does not end its guests in this time is shot, and they with it. */
 const killMs = 500;
 
-export interface GuestOutput {
+export interface GuestStreams {
   /** From the names of folders on this machine to the guest's. */
   readonly names: readonly (readonly [string, string])[];
   write(stream: OutputChunk["stream"], chunk: Buffer): void;
+  readonly input: RunRequest["stdin"];
 }
 
 type LauncherChild = ChildProcess & { readonly stdout: Readable; readonly stderr: Readable };
@@ -54,19 +55,21 @@ export class Launcher {
     if (answer?.is !== "confined") throw new Refusal(answer?.is === "unconfined" ? answer.reason : notStarted);
   }
 
-  run(command: Omit<GuestCommand, "mark">, output: GuestOutput): Guest {
+  run(command: Omit<GuestCommand, "mark" | "stdin" | "isOpen">, streamsOf: GuestStreams): Guest {
     const mark = randomBytes(16);
+    const { names, input = "" } = streamsOf;
+    const isOpen = typeof input === "object";
     const streams = (["stdout", "stderr"] as const).map((name) => {
-      const stream = new GuestStream(mark, output.names, (chunk) => output.write(name, chunk));
+      const stream = new GuestStream(mark, names, (chunk) => streamsOf.write(name, chunk));
       return collect(this.#child[name], stream);
     });
-    const ended = this.#ask({ do: "run", guest: { ...command, mark: mark.toString("latin1") } }).then(
-      async (answer): Promise<GuestExit> => {
-        await Promise.race([Promise.all(streams.map((stream) => stream.ended)), this.#gone.promise]);
-        for (const stream of streams) stream.stop();
-        return answer?.is === "ended" ? answer : { code: null, signal: "SIGKILL" };
-      },
-    );
+    const guest = { ...command, stdin: isOpen ? "" : input, isOpen, mark: mark.toString("latin1") };
+    const ended = this.#ask({ do: "run", guest }).then(async (answer): Promise<GuestExit> => {
+      await Promise.race([Promise.all(streams.map((stream) => stream.ended)), this.#gone.promise]);
+      for (const stream of streams) stream.stop();
+      return answer?.is === "ended" ? answer : { code: null, signal: "SIGKILL" };
+    });
+    if (isOpen) void this.#feed(input, ended);
     return { ancestor: this.#child.pid ?? 0, ended, kill: () => this.#killGuest(ended) };
   }
 
@@ -77,6 +80,17 @@ export class Launcher {
     const timer = setTimeout(() => this.#shoot(), killMs);
     await this.#gone.promise;
     clearTimeout(timer);
+  }
+
+  /** Nothing of it may reach the next guest. */
+  async #feed(input: AsyncIterable<string>, ended: Promise<unknown>): Promise<void> {
+    let isOver = false;
+    void ended.then(() => (isOver = true));
+    for await (const text of input) {
+      if (isOver) return;
+      this.#send({ do: "input", text });
+    }
+    if (!isOver) this.#send({ do: "input", text: null });
   }
 
   #killGuest(ended: Promise<unknown>): void {

@@ -25,6 +25,7 @@ kernel.prctl(kernel.prctlOptions.dumpable, 0);
 process.on("message", (message: ToLauncher) => {
   if (message.do === "confine") confine(message.confinement);
   else if (message.do === "run") run(message.guest);
+  else if (message.do === "input") feed(message.text);
   else killGuests();
 });
 // The server is gone, or is done with us.
@@ -66,20 +67,26 @@ function canSignal(pid: number): boolean {
   }
 }
 
-function run({ command, args, env, cwd, stdin, mark }: GuestCommand): void {
+function run({ command, args, env, cwd, stdin, isOpen, mark }: GuestCommand): void {
   if (!confined || running) throw new Error("Not ready for a guest");
   const guest = spawn(command, args, {
     cwd,
     env,
     detached: true,
-    stdio: [stdin === "" ? "ignore" : "pipe", "inherit", "inherit"],
+    stdio: [stdin === "" && !isOpen ? "ignore" : "pipe", "inherit", "inherit"],
     ...(account !== undefined && { uid: account, gid: account }),
   });
   running = guest;
   guest.stdin?.on("error", () => {}); // a guest need not read its input
-  guest.stdin?.end(stdin);
+  if (!isOpen) guest.stdin?.end(stdin);
   guest.once("error", (error) => end({ is: "ended", code: null, signal: null, error: error.message }, mark));
   guest.once("exit", (code, signal) => end({ is: "ended", code, signal }, mark));
+}
+
+/** It may be gone by now. */
+function feed(text: string | null): void {
+  if (text === null) running?.stdin?.end();
+  else running?.stdin?.write(text);
 }
 
 /** The answer goes out when no process of the guest is left: a fact, as its last descendant is reaped here. */

@@ -16,9 +16,9 @@ import type { SeatPlan } from "./pool.ts";
 const slackTasks = 512;
 
 export function planFor(workspace: Workspace, policy: Policy, interpreters: Interpreters): SeatPlan {
-  const { openFiles, fileMb, procs } = policy;
+  const { openFiles, fileMb, procs, readable } = policy;
   return {
-    key: JSON.stringify([workspace.root, openFiles, fileMb, procs]),
+    key: JSON.stringify([workspace.root, openFiles, fileMb, procs, readable]),
     async prepare() {
       const account = accountOf(workspace);
       const privateFolder = await realpath(await mkdtemp(join(tmpdir(), "pawl-guest-")));
@@ -38,7 +38,7 @@ export function planFor(workspace: Workspace, policy: Policy, interpreters: Inte
         folders,
         privateFolder,
         confinement: {
-          readable: [...systemPaths(), ...(interpreters.js ? [interpreters.js] : [])],
+          readable: [...systemPaths(), ...(interpreters.js ? [interpreters.js] : []), ...readable],
           writable: [isReachable ? root : folders.workspace, folders.temporary],
           devices: devices(),
           openFiles,

@@ -28,6 +28,8 @@ export interface GuestCommand {
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
   readonly stdin: string;
+  /** More input follows, by messages. */
+  readonly isOpen: boolean;
   /** Latin-1 text of random bytes. */
   readonly mark: string;
 }
@@ -35,6 +37,8 @@ export interface GuestCommand {
 export type ToLauncher =
   | { readonly do: "confine"; readonly confinement: Confinement }
   | { readonly do: "run"; readonly guest: GuestCommand }
+  /** For the guest that runs; null ends its input. */
+  | { readonly do: "input"; readonly text: string | null }
   | { readonly do: "kill" };
 
 export type FromLauncher =

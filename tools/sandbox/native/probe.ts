@@ -47,14 +47,21 @@ const greetings: Readonly<Record<Language, (bait: Bait) => string>> = {
     `import socket\ntry:\n socket.create_connection(("127.0.0.1", ${port}), 2)\nexcept OSError: print("beaten")`,
 };
 
-/** `languages` are those that the machine may have; those that do not start are left out. */
-export async function probeNative(open: Open, languages: readonly Language[]): Promise<Capabilities> {
+/**
+ * `languages` are those that the machine may have; those that do not start are left out. `harmless` names attacks that
+ * are none where the guest has a system of its own.
+ */
+export async function probeNative(
+  open: Open,
+  languages: readonly Language[],
+  harmless: readonly string[] = [],
+): Promise<Capabilities> {
   if (languages.length === 0) return { available: false, languages: [], reason: "This machine has no program for it" };
   await using bait = await layBait();
   try {
     const session = await open({ threadId: probeThread, root: bait.workspace }, policy);
     try {
-      return await attackAll(session, languages, bait);
+      return await attackAll(session, bait, { languages, harmless });
     } finally {
       await session.close();
     }
@@ -63,8 +70,13 @@ export async function probeNative(open: Open, languages: readonly Language[]): P
   }
 }
 
-async function attackAll(session: Session, languages: readonly Language[], bait: Bait): Promise<Capabilities> {
+async function attackAll(
+  session: Session,
+  bait: Bait,
+  { languages, harmless }: { languages: readonly Language[]; harmless: readonly string[] },
+): Promise<Capabilities> {
   for (const { name, code } of attacks) {
+    if (harmless.includes(name)) continue;
     const result = await session.run({ language: "shell", code: code(bait), timeoutMs: 10_000 });
     if (!isBeaten(result)) return { available: false, languages: [], reason: lost(name, result) };
   }

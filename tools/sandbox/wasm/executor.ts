@@ -6,6 +6,8 @@
 import { PawlError } from "../../../lib/errors.ts";
 import { FileError, partsOf } from "../paths.ts";
 import { outputFactor, Recorder, type RunEnd, runResult } from "../recorder.ts";
+import { needsNothing } from "../policy.ts";
+import { textOf } from "../input.ts";
 import { createSession } from "../session.ts";
 import type { Language, Policy, RunRequest, RunResult, Session, ToolExecutor } from "../types.ts";
 import type { Workspace } from "../workspace.ts";
@@ -48,8 +50,8 @@ export function createWasmExecutor(): ToolExecutor {
         installedLanguages().filter((installed) => language === undefined || installed === language),
       ),
     open: (workspace, policy) => {
-      if (policy.network.allow.length > 0 || Object.keys(policy.env).length > 0) {
-        const reason = "The wasm executor has no network and no environment";
+      if (!needsNothing(policy)) {
+        const reason = "The wasm executor has no network, no environment and no files but the workspace";
         return Promise.reject(new PawlError("sandbox_denied", reason));
       }
       return Promise.resolve(open(workspace, policy));
@@ -120,7 +122,8 @@ class Run {
   }
 
   #callOf({ folders, files, contents }: Copy): GuestCall {
-    const { code, stdin = "", cwd = ".", timeoutMs: asked, signal } = this.#request;
+    const { code, cwd = ".", timeoutMs: asked, signal } = this.#request;
+    const stdin = textOf(this.#request);
     const { wallMs, cpuMs, outputBytes, resultBytes } = this.#policy;
     // A guest cannot wait for anything but itself, so its wall clock is its CPU time.
     const timeoutMs = Math.min(asked ?? wallMs, wallMs, cpuMs);

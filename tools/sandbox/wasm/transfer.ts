@@ -16,7 +16,6 @@ import { FileError, partsOf } from "../paths.ts";
 import { inTurn } from "../turns.ts";
 import type { Policy } from "../types.ts";
 import type { Workspace } from "../workspace.ts";
-import type { Answer } from "./child.ts";
 import type { FileHead } from "./protocol.ts";
 
 /** More than this is not copied for one call: a native sandbox works on the files where they are. */
@@ -27,6 +26,11 @@ export interface Copy {
   readonly folders: readonly string[];
   readonly files: readonly FileHead[];
   readonly contents: readonly Buffer[];
+}
+
+/** What a guest changed, by its own word. */
+export interface Changes extends Copy {
+  readonly deleted: readonly string[];
 }
 
 /** Throws `sandbox_denied` for a workspace that is too large. Kept outputs of earlier runs and links stay out. */
@@ -54,12 +58,12 @@ function missing(error: unknown): undefined {
 }
 
 /** Keeps what the guest changed. Returns, in words, what was not kept; then nothing was changed. */
-export async function copyOut(workspace: Workspace, answer: Answer, policy: Policy): Promise<string | undefined> {
+export async function copyOut(workspace: Workspace, answer: Changes, policy: Policy): Promise<string | undefined> {
   if (answer.files.length + answer.folders.length + answer.deleted.length === 0) return undefined;
   return inTurn(workspace.root, () => apply(workspace, answer, policy));
 }
 
-async function apply(workspace: Workspace, answer: Answer, policy: Policy): Promise<string | undefined> {
+async function apply(workspace: Workspace, answer: Changes, policy: Policy): Promise<string | undefined> {
   try {
     const problem = await obstacle(workspace, answer, policy);
     if (problem) return problem;
@@ -75,7 +79,7 @@ async function apply(workspace: Workspace, answer: Answer, policy: Policy): Prom
   }
 }
 
-async function obstacle(workspace: Workspace, answer: Answer, policy: Policy): Promise<string | undefined> {
+async function obstacle(workspace: Workspace, answer: Changes, policy: Policy): Promise<string | undefined> {
   for (const path of [...answer.folders, ...answer.deleted, ...answer.files.map((file) => file.path)]) partsOf(path);
   const large = answer.files.find(({ size }) => size > policy.fileMb * 1_024 * 1_024);
   if (large) return `${large.path} is larger than ${policy.fileMb} MB`;
