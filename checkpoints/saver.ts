@@ -40,7 +40,7 @@ import { openRow, sealCheckpoint, sealWrites, writePlace } from "./sealed-rows.t
 import { Serializer } from "./serializer.ts";
 import type { Value } from "./stored-values.ts";
 import { deleteThreadCheckpoints } from "./thread-data.ts";
-import { putCheckpoint, putWrites } from "./write-tuples.ts";
+import { type FilesFrom, putCheckpoint, putWrites } from "./write-tuples.ts";
 
 export class Saver extends PostgresSaver {
   readonly #pool: pg.Pool;
@@ -61,6 +61,11 @@ export class Saver extends PostgresSaver {
   /** On whose behalf writes happen; null for writes that are not fenced. */
   protected owner(_threadId: string): Owner | null {
     return null;
+  }
+
+  /** Whose files a checkpoint of the outermost graph begins with, by the checkpoint before it (null: the first). */
+  protected filesFrom(before: string | null, _metadata: CheckpointMetadata): FilesFrom {
+    return { checkpointId: before, withChanges: true };
   }
 
   /** Growing and unique: a whole number that counts, and a random fraction. Called without `this` by the library. */
@@ -122,6 +127,7 @@ export class Saver extends PostgresSaver {
         row: [thread_id, checkpoint_ns, checkpoint.id, checkpoint_id ?? null],
         checkpoint: stripped,
         metadata: cleanJson(dumped),
+        ...(checkpoint_ns === "" && { files: this.filesFrom(checkpoint_id ?? null, metadata) }),
         ...sealCheckpoint(this.#encryption, { thread_id, checkpoint_ns }, planned),
       }),
     );

@@ -5,7 +5,16 @@
  */
 import { fence, leaseLost, type Owner } from "../db/fence.ts";
 import type { Queryable } from "../db/pool.ts";
+import { versionAt } from "./files.ts";
 import type { Item } from "./stored-chunks.ts";
+
+/** The checkpoint whose files a new one begins with. */
+export interface FilesFrom {
+  /** Null for a thread's first checkpoint. */
+  readonly checkpointId: string | null;
+  /** Whether what its tasks did since belongs to the new one. */
+  readonly withChanges: boolean;
+}
 
 export interface PutCheckpoint {
   readonly owner: Owner | null;
@@ -16,6 +25,8 @@ export interface PutCheckpoint {
   readonly values: readonly VersionRow[];
   /** What the values refer to and may not be there yet. */
   readonly items: readonly Item[];
+  /** Absent for a checkpoint of an inner graph, whose files are those of the outermost one. */
+  readonly files?: FilesFrom | undefined;
 }
 
 /** A row of checkpoint_blobs. */
@@ -43,8 +54,13 @@ export async function putCheckpoint(db: Queryable, put: PutCheckpoint): Promise<
   const [thread = "", ns = "", id, parent] = put.row.map((value) => `${parameters.add(value)}::text`);
   const checkpoint = `${parameters.add(JSON.stringify(put.checkpoint))}::jsonb`;
   const metadata = `${parameters.add(JSON.stringify(put.metadata))}::jsonb`;
+  const files = put.files
+    ? versionAt(thread, `${parameters.add(put.files.checkpointId)}::text`, {
+        withChanges: `${parameters.add(put.files.withChanges)}::boolean`,
+      })
+    : "null::bytea";
   const { rows } = await db.query<{ landed: boolean; channels: string[] | null }>({
-    ...named(put.owner ? "put-checkpoint-fenced" : "put-checkpoint", [put.values, items, needs]),
+    ...named(`put-checkpoint${put.owner ? "-fenced" : ""}${put.files ? "" : "-inner"}`, [put.values, items, needs]),
     text: `
       with ${parameters.fence},
       ${needs.length > 0 ? `${basesHeld(parameters, { thread, ns, needs })},` : ""}
@@ -53,8 +69,8 @@ export async function putCheckpoint(db: Queryable, put: PutCheckpoint): Promise<
       ${items.length > 0 ? `${itemsStored(parameters, thread, items)},` : ""}
       fresh as (${put.values.length > 0 ? valuesStored(parameters, { thread, ns, values: put.values }) : "select null as channel where false"}),
       stored as (
-        insert into checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata)
-        select ${thread}, ${ns}, ${id}, ${parent}, ${checkpoint}, ${metadata} from allowed
+        insert into checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata, files)
+        select ${thread}, ${ns}, ${id}, ${parent}, ${checkpoint}, ${metadata}, ${files} from allowed
             on conflict (thread_id, checkpoint_ns, checkpoint_id)
             do update set checkpoint = excluded.checkpoint, metadata = excluded.metadata)
       select exists (select from allowed) as landed, (select array_agg(channel) from fresh) as channels from fence`,
