@@ -1,7 +1,7 @@
 /** A version of a thread's files with one thing changed, by the rules that hold in a folder. Pure: what is kept where is the caller's. */
 import type { VersionEntry } from "../../lib/file-versions.ts";
-import { excessOf, type WorkspaceLimits } from "./files.ts";
 import { FileError, partsOf } from "./paths.ts";
+import { excessOf, type WorkspaceLimits } from "./usage.ts";
 
 const megabyte = 1_024 * 1_024;
 

@@ -11,14 +11,13 @@ import { type FileVersions, hashOf, noFiles, type VersionEntry, versionOf } from
 import {
   deleteWorkspaceFile,
   entriesBelow,
-  excessOf,
   type FileEntry,
   makeWorkspaceFolder,
   readWorkspaceFile,
   restoreWorkspaceFile,
-  type WorkspaceLimits,
 } from "./files.ts";
 import { FileError, partsOf } from "./paths.ts";
+import { excessOf, type WorkspaceLimits } from "./usage.ts";
 import type { Workspace } from "./workspace.ts";
 
 /** A change within so many milliseconds of the last look may have the time of that look, so the file is read again. */

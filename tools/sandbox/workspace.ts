@@ -31,6 +31,12 @@ export async function idleWorkspaces(dataDir: string, before: Date): Promise<str
   return idle;
 }
 
+/** Another one for a folder that was deleted and made again under the same name: what holds the old one cannot reach it. */
+export async function identityOf({ root }: Pick<Workspace, "root">): Promise<string> {
+  const { dev, ino, birthtimeNs } = await stat(root, { bigint: true });
+  return [root, dev, ino, birthtimeNs].join(":");
+}
+
 /** Deletes what the thread kept. Harmless when there is nothing. */
 export async function removeWorkspace(dataDir: string, threadId: string): Promise<void> {
   await removeTree(rootOf(dataDir, threadId));

@@ -1,7 +1,8 @@
 /**
- * JavaScript in QuickJS and Python in CPython, both compiled to WebAssembly, and a shell in TypeScript (just-bash): each
- * call in a process of its own, which has no environment, no files, one user id of its own (under root) and hard
- * limits. It works wherever Node does.
+ * JavaScript in QuickJS and Python in CPython, both compiled to WebAssembly, and a shell in TypeScript (just-bash), in
+ * processes that have no environment, no files, one user id of their own (under root) and hard limits. A process for
+ * each call, but for JavaScript, which gets a fresh VM for each call and a process for each workspace. It works wherever
+ * Node does.
  */
 import { PawlError } from "../../../lib/errors.ts";
 import { FileError, partsOf } from "../paths.ts";
@@ -11,11 +12,12 @@ import { textOf } from "../input.ts";
 import { createSession } from "../session.ts";
 import type { Language, Policy, RunRequest, RunResult, Session, ToolExecutor } from "../types.ts";
 import type { Workspace } from "../workspace.ts";
+import { boxed, canBox } from "./boxed.ts";
 import type { Answer, GuestCall, GuestEnd } from "./child.ts";
 import { parseUntrusted } from "./json.ts";
 import { GuestPool } from "./pool.ts";
 import { probeWasm } from "./probe.ts";
-import { installedLanguages, programFor } from "./programs.ts";
+import { installedLanguages, isInstalled, programFor } from "./programs.ts";
 import { type GuestRequest, packBundle } from "./protocol.ts";
 import { type Copy, copyIn, copyOut, maxTransferMb } from "./transfer.ts";
 
@@ -27,13 +29,18 @@ export function createWasmExecutor(): ToolExecutor {
   let isClosed = false;
   const poolFor =
     (isProbe: boolean): PoolFor =>
-    (language, policy) => {
+    async (language, policy) => {
+      const isBoxed = await canBox();
       if (isClosed) throw new PawlError("sandbox_denied", "The sandbox is closed");
-      const program = programFor(language, policy);
+      const { jsMemMb, memMb, cpuMs, openFiles } = policy;
+      // Of what a program is made: looking for its files on each call would cost as much as the call.
+      const key = JSON.stringify([isProbe, language, jsMemMb, memMb, cpuMs, openFiles]);
+      const known = pools.get(key);
+      if (known) return known;
+      const plain = programFor(language, policy);
+      const program = isBoxed ? boxed(plain) : plain;
       // A self-test keeps no guest waiting: it is not known yet whether anybody will want one.
-      const wanted = isProbe ? { ...program, idleTarget: 0 } : program;
-      const key = JSON.stringify(wanted);
-      const pool = pools.get(key) ?? new GuestPool(wanted);
+      const pool = new GuestPool(isProbe ? { ...program, idleTarget: 0 } : program);
       pools.set(key, pool);
       return pool;
     };
@@ -44,11 +51,11 @@ export function createWasmExecutor(): ToolExecutor {
   };
   return {
     kind: "wasm",
-    probe: (language) =>
-      probeWasm(
-        (workspace, policy) => open(workspace, policy, true),
-        installedLanguages().filter((installed) => language === undefined || installed === language),
-      ),
+    async probe(language) {
+      const languages = installedLanguages().filter((installed) => language === undefined || installed === language);
+      const capabilities = await probeWasm((workspace, policy) => open(workspace, policy, true), languages);
+      return { ...capabilities, detail: (await canBox()) ? "behind Landlock and seccomp" : "without Landlock" };
+    },
     open: (workspace, policy) => {
       if (!needsNothing(policy)) {
         const reason = "The wasm executor has no network, no environment and no files but the workspace";
@@ -64,7 +71,7 @@ export function createWasmExecutor(): ToolExecutor {
   };
 }
 
-type PoolFor = (language: Language, policy: Policy) => GuestPool;
+type PoolFor = (language: Language, policy: Policy) => Promise<GuestPool>;
 type Ending = Omit<RunEnd, "durationMs">;
 
 const nothing: Copy = { folders: [], files: [], contents: [] };
@@ -92,14 +99,14 @@ class Run {
 
   async #end(poolFor: PoolFor): Promise<Ending> {
     const { language, signal } = this.#request;
-    if (!installedLanguages().includes(language)) {
+    if (!isInstalled(language)) {
       return denied(`This sandbox cannot run ${language}: the package just-bash is not installed`);
     }
     if (signal?.aborted) return { status: "killed", exitCode: null };
     try {
       // A VM for JavaScript has no way to a file.
       const copy = language === "js" ? nothing : await copyIn(this.#workspace);
-      return await this.#shape(await this.#evaluate(poolFor(language, this.#policy), this.#callOf(copy)));
+      return await this.#shape(await this.#evaluate(await poolFor(language, this.#policy), this.#callOf(copy)));
     } catch (error) {
       if (error instanceof PawlError || error instanceof FileError) return denied(error.message);
       throw error;
@@ -110,7 +117,7 @@ class Run {
     const { signal } = this.#request;
     for (let tries = 1; tries <= pool.tries; tries++) {
       try {
-        return await pool.withGuest(async (guest) => {
+        return await pool.withGuest(this.#workspace.root, async (guest) => {
           await guest.start(startMs, signal);
           return await guest.evaluate(call);
         });
