@@ -131,6 +131,7 @@ async function replaceFile(
   try {
     await using file = await open(partial, openFlags.create, 0o600);
     await file.writeFile(content);
+    await folder.giveToOwner(file);
     await file.sync();
     await rename(partial, folder.at(name));
   } catch (error) {

@@ -47,7 +47,19 @@ export class Folder implements AsyncDisposable {
     if (!stats) await this.#makeFolder(name, path);
     else if (!stats.isDirectory())
       throw new FileError("invalid_path", `${path} goes through something that is not a directory`);
-    return new Folder(await open(this.at(name), folderFlags).catch(rethrowFor(path)), join(this.#realPath, name));
+    const handle = await open(this.at(name), folderFlags).catch(rethrowFor(path));
+    if (!stats) await this.giveToOwner(handle);
+    return new Folder(handle, join(this.#realPath, name));
+  }
+
+  /**
+   * Under root a workspace belongs to the user id of its guests (native/account.ts) from its first guest on. What we
+   * put into it then has to as well, or the next guest could not change it.
+   */
+  async giveToOwner(made: FileHandle): Promise<void> {
+    if (process.getuid?.() !== 0) return;
+    const { uid, gid } = await this.#handle.stat();
+    if (uid !== 0) await made.chown(uid, gid);
   }
 
   /** Sorted. Throws `permission_denied` for a folder that is too large to look at. */

@@ -4,6 +4,7 @@
  * measured). The end is `exit` plus a short time in which the pipe may drain.
  */
 import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import type { Readable, Writable } from "node:stream";
 
 const drainMs = 100;
@@ -32,6 +33,8 @@ export interface Confined {
   readonly ended: Promise<Exit>;
   /** SIGKILL to the whole group. Harmless when it is gone. */
   kill(): void;
+  /** Resident memory, on Linux; elsewhere 0. */
+  memoryMb(): number;
   /** Whether this process keeps Node's event loop, and so our process, alive. */
   hold(alive: boolean): void;
 }
@@ -62,6 +65,7 @@ export function spawnConfined(command: string, args: readonly string[], limits: 
     stdout: child.stdout,
     ended,
     kill: () => killGroup(child),
+    memoryMb: () => (child.pid === undefined ? 0 : residentMb(child.pid)),
     hold: (on) => hold(child, on),
   };
 }
@@ -86,6 +90,14 @@ function killGroup(child: ChildProcess): void {
     // Gone, or (macOS) gone and not yet buried.
     const { code } = error as NodeJS.ErrnoException;
     if (code !== "ESRCH" && code !== "EPERM") throw error;
+  }
+}
+
+function residentMb(pid: number): number {
+  try {
+    return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"))?.[1] ?? 0) / 1_024;
+  } catch {
+    return 0; // gone, or not Linux
   }
 }
 

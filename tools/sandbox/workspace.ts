@@ -1,5 +1,5 @@
 /** Where a thread keeps its files: one folder on our side, always `/workspace` on the guest's. */
-import { rm } from "node:fs/promises";
+import { rm, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { z } from "zod";
 import { ensurePrivateFolder } from "./files.ts";
@@ -17,6 +17,12 @@ export async function openWorkspace(dataDir: string, threadId: string): Promise<
   const root = rootOf(dataDir, threadId);
   await ensurePrivateFolder(root);
   return { threadId, root };
+}
+
+/** Another one for a folder that was deleted and made again under the same name: what holds the old one cannot reach it. */
+export async function identityOf({ root }: Pick<Workspace, "root">): Promise<string> {
+  const { dev, ino, birthtimeNs } = await stat(root, { bigint: true });
+  return [root, dev, ino, birthtimeNs].join(":");
 }
 
 /** Deletes what the thread kept. Harmless when there is nothing. */

@@ -12,7 +12,6 @@ export const filterDescriptor = 3;
 export interface Surroundings {
   /** On this machine. */
   readonly workspace: string;
-  readonly cwd: string;
   readonly env: Readonly<Record<string, string>>;
   readonly interpreters: Interpreters;
   readonly temporaryMb: number;
@@ -20,7 +19,7 @@ export interface Surroundings {
   readonly extra: readonly (readonly [host: string, guest: string])[];
 }
 
-export function bwrapArguments({ workspace, cwd, env, interpreters, temporaryMb, extra }: Surroundings): string[] {
+export function bwrapArguments({ workspace, env, interpreters, temporaryMb, extra }: Surroundings): string[] {
   const size = String(temporaryMb * 1_024 * 1_024);
   return [
     ["--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"],
@@ -35,7 +34,7 @@ export function bwrapArguments({ workspace, cwd, env, interpreters, temporaryMb,
     ["--size", size, "--tmpfs", "/tmp", "--size", size, "--tmpfs", "/dev/shm", "--remount-ro", "/dev"],
     ["--bind", workspace, guestRoot],
     extra.flatMap(([host, guest]) => ["--ro-bind", host, guest]),
-    ["--remount-ro", "/", "--chdir", cwd],
+    ["--remount-ro", "/", "--chdir", guestRoot],
     ["--seccomp", String(filterDescriptor), "--"],
   ].flat();
 }

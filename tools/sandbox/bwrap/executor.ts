@@ -14,16 +14,18 @@ import { findInterpreters, findProgram, type Interpreters, languagesOf } from ".
 import { probeNative } from "../native/probe.ts";
 import { tasksOfUser } from "../native/processes.ts";
 import { Refusal, refused } from "../native/refusal.ts";
-import { type Guest, type RunContext, runGuest } from "../native/run.ts";
+import { runGuest } from "../native/run.ts";
 import { guestRoot, partsOf } from "../paths.ts";
 import { seccompFilter } from "../seccomp/filter.ts";
 import { createSession } from "../session.ts";
 import type { Capabilities, Policy, RunRequest, RunResult, Session, ToolExecutor } from "../types.ts";
-import type { Workspace } from "../workspace.ts";
+import { identityOf, type Workspace } from "../workspace.ts";
 import { bwrapArguments, guestNode } from "./arguments.ts";
 import { bridge, throughBridge } from "./bridge.ts";
+import { gate, type GateInput, throughGate } from "./gate.ts";
 import { GuestNetwork, relayCommand, relayEnvironment, relayOverhead, relayTasks } from "./network.ts";
-import { startBwrap } from "./process.ts";
+import { type BoxPlan, BoxPool } from "./pool.ts";
+import { Box } from "./process.ts";
 
 /** bwrap's own processes beside the guest's. */
 const own = { processes: 2, memoryMb: 0 };
@@ -35,13 +37,13 @@ const temporaryMb = 64;
 export function createBwrapExecutor(): ToolExecutor {
   const program = findProgram("bwrap");
   const interpreters = findInterpreters();
-  const running = new Set<Guest>();
+  const pool = new BoxPool();
   const open = (workspace: Workspace, policy: Policy): Promise<Session> => {
     if (!program || !interpreters) return Promise.reject(new PawlError("sandbox_denied", notInstalled));
     if (policy.network.allow.length > 0 && !interpreters.js)
       return Promise.reject(new PawlError("sandbox_denied", "A network needs Node inside the sandbox"));
     const network = policy.network.allow.length > 0 ? new GuestNetwork(workspace, policy) : undefined;
-    const parts = { workspace, policy, program, interpreters, running, network };
+    const parts = { workspace, policy, program, interpreters, pool, network };
     return Promise.resolve(
       createSession({
         isolation: "bwrap",
@@ -61,10 +63,7 @@ export function createBwrapExecutor(): ToolExecutor {
       return capabilities.available ? { ...capabilities, detail: await versionOf(program) } : capabilities;
     },
     open,
-    async close() {
-      for (const guest of running) guest.kill();
-      await Promise.all([...running].map((guest) => guest.ended));
-    },
+    close: () => pool.close(),
   };
 }
 
@@ -75,48 +74,57 @@ interface RunParts {
   readonly policy: Policy;
   readonly program: string;
   readonly interpreters: Interpreters;
-  readonly running: Set<Guest>;
+  readonly pool: BoxPool;
   readonly network: GuestNetwork | undefined;
 }
 
 async function run(request: RunRequest, parts: RunParts): Promise<RunResult> {
-  const { workspace, policy } = parts;
+  const { workspace, policy, pool, network } = parts;
   const place = { isolation: "bwrap", workspace, policy } as const;
+  const account = accountOf(workspace);
   try {
     // Before the run, so that a refusal is one.
-    const begin = await prepare(request, parts);
-    return await runGuest(request, {
-      ...place,
-      overhead: parts.network ? { ...own, ...relayOverhead } : own,
-      start: (write) => Promise.resolve(begin(write)),
-    });
+    const header = headerFor(request, parts, account);
+    return await pool.withBox(await planFor(parts, account), (box) =>
+      runGuest(request, {
+        ...place,
+        overhead: network ? { ...own, ...relayOverhead } : own,
+        start: (write) => Promise.resolve(box.begin({ header, stdin: request.stdin ?? "" }, write)),
+      }),
+    );
   } catch (error) {
     return refused(error, place);
   }
 }
 
-type Begin = (write: Parameters<RunContext["start"]>[0]) => Guest;
+function headerFor(request: RunRequest, { policy, interpreters, network }: RunParts, account?: number): GateInput {
+  const { openFiles, fileMb, procs } = policy;
+  const tasks =
+    account === undefined ? tasksOfUser() + procs + slackTasks : procs + own.processes + (network ? relayTasks : 0);
+  const command = commandFor(request.language, request.code, {
+    policy,
+    interpreters: { ...interpreters, ...(interpreters.js && { js: guestNode }) },
+    ceilings: { openFiles, fileMb, tasks },
+  });
+  return throughGate(command, posix.join(guestRoot, ...partsOf(request.cwd ?? guestRoot)));
+}
 
-async function prepare(request: RunRequest, parts: RunParts): Promise<Begin> {
-  const { workspace, policy, program, interpreters, running, network } = parts;
-  const account = accountOf(workspace);
+/** Whatever a box has from its start is in the key; the limits come with the command. */
+async function planFor(parts: RunParts, account: number | undefined): Promise<BoxPlan> {
+  const { workspace, policy, network } = parts;
+  return {
+    // A session's network ends with the session.
+    key: network ? undefined : JSON.stringify([await identityOf(workspace), account, policy.env]),
+    start: () => startBox(parts, account),
+  };
+}
+
+async function startBox({ workspace, policy, program, interpreters, network }: RunParts, account?: number) {
   const root = await realpath(workspace.root);
   if (account !== undefined) await giveTo(account, root);
   const isReachable = account === undefined || (await isOpenToOthers(root));
-  const { openFiles, fileMb, procs } = policy;
-  const guest = commandFor(request.language, request.code, {
-    policy,
-    interpreters: { ...interpreters, ...(interpreters.js && { js: guestNode }) },
-    ceilings: {
-      openFiles,
-      fileMb,
-      tasks:
-        account === undefined ? tasksOfUser() + procs + slackTasks : procs + own.processes + (network ? relayTasks : 0),
-    },
-  });
   const box = bwrapArguments({
     workspace: isReachable ? root : bridge,
-    cwd: posix.join(guestRoot, ...partsOf(request.cwd ?? guestRoot)),
     env: { ...(network && relayEnvironment), ...environmentOf(policy, guestRoot, "/tmp") },
     interpreters,
     temporaryMb,
@@ -124,16 +132,10 @@ async function prepare(request: RunRequest, parts: RunParts): Promise<Begin> {
   });
   const filter = seccompFilter({ network: network ? "inside" : "none" });
   if (!filter) throw new Refusal(`There is no system call filter for ${process.arch}`);
-  const boxed = { command: program, args: [...box, ...(network ? relayCommand : []), guest.command, ...guest.args] };
-  const stdin = request.stdin ?? "";
-  return (write) => {
-    const started = isReachable
-      ? startBwrap({ ...boxed, account, filter, stdin }, write)
-      : startBwrap({ ...throughBridge(boxed, root, account), filter, stdin }, write);
-    running.add(started);
-    void started.ended.finally(() => running.delete(started));
-    return started;
-  };
+  const waiting = gate(interpreters.shell);
+  const args = [...box, ...(network ? relayCommand : []), waiting.command, ...waiting.args];
+  const boxed = { command: program, args };
+  return new Box(isReachable ? { ...boxed, account, filter } : { ...throughBridge(boxed, root, account), filter });
 }
 
 async function versionOf(program: string): Promise<string> {

@@ -5,7 +5,6 @@
  */
 import { join } from "node:path";
 import { PawlError } from "../../../lib/errors.ts";
-import { accountOf, giveTo } from "../native/account.ts";
 import { commandFor, environmentOf } from "../native/command.ts";
 import { findInterpreters, type Interpreters, languagesOf } from "../native/interpreters.ts";
 import { probeNative } from "../native/probe.ts";
@@ -17,7 +16,7 @@ import type { Policy, RunRequest, RunResult, Session, ToolExecutor } from "../ty
 import type { Workspace } from "../workspace.ts";
 import { toHost } from "./guest-paths.ts";
 import { planFor } from "./plan.ts";
-import { LauncherPool, type Seat, type SeatPlan } from "./pool.ts";
+import { LauncherPool, type Seat } from "./pool.ts";
 
 export function createLandlockExecutor(): ToolExecutor {
   const pool = new LauncherPool();
@@ -25,7 +24,7 @@ export function createLandlockExecutor(): ToolExecutor {
   const open = async (workspace: Workspace, policy: Policy): Promise<Session> => {
     if (!interpreters) throw new PawlError("sandbox_denied", "This machine has no sh");
     if (policy.network.allow.length > 0) throw new PawlError("sandbox_denied", noNetwork);
-    const context = { workspace, policy, pool, interpreters, plan: planFor(workspace, policy, interpreters) };
+    const context = { workspace, policy, pool, interpreters };
     return createSession({ isolation: "landlock", workspace, policy, run: (request) => run(request, context) });
   };
   return {
@@ -47,15 +46,12 @@ interface RunParts {
   readonly policy: Policy;
   readonly pool: LauncherPool;
   readonly interpreters: Interpreters;
-  readonly plan: SeatPlan;
 }
 
 async function run(request: RunRequest, parts: RunParts): Promise<RunResult> {
-  const { workspace, policy, pool } = parts;
-  const account = accountOf(workspace);
+  const { workspace, policy, pool, interpreters } = parts;
   try {
-    return await pool.withSeat(parts.plan, async (seat) => {
-      if (account !== undefined) await giveTo(account, workspace.root);
+    return await pool.withSeat(await planFor(workspace, policy, interpreters), async (seat) => {
       const { command, args, cwd } = commandIn(seat, request, parts);
       const env = environmentOf(policy, seat.folders.workspace, seat.folders.temporary);
       const names = [

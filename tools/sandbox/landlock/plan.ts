@@ -6,7 +6,7 @@ import { accountOf, giveTo, isOpenToOthers } from "../native/account.ts";
 import { devices, type Interpreters, systemPaths } from "../native/interpreters.ts";
 import { tasksOfUser } from "../native/processes.ts";
 import type { Policy } from "../types.ts";
-import type { Workspace } from "../workspace.ts";
+import { identityOf, type Workspace } from "../workspace.ts";
 import type { SeatPlan } from "./pool.ts";
 
 /**
@@ -15,10 +15,10 @@ import type { SeatPlan } from "./pool.ts";
  */
 const slackTasks = 512;
 
-export function planFor(workspace: Workspace, policy: Policy, interpreters: Interpreters): SeatPlan {
+export async function planFor(workspace: Workspace, policy: Policy, interpreters: Interpreters): Promise<SeatPlan> {
   const { openFiles, fileMb, procs } = policy;
   return {
-    key: JSON.stringify([workspace.root, openFiles, fileMb, procs]),
+    key: JSON.stringify([await identityOf(workspace), openFiles, fileMb, procs]),
     async prepare() {
       const account = accountOf(workspace);
       const privateFolder = await realpath(await mkdtemp(join(tmpdir(), "pawl-guest-")));

@@ -3,12 +3,14 @@
  * workspace for a while. None ever serves two workspaces, and none two guests at once.
  */
 import { rm } from "node:fs/promises";
+import { Kept } from "../kept.ts";
 import { Refusal } from "../native/refusal.ts";
 import type { Confinement } from "./protocol.ts";
 import type { GuestFolders } from "./guest-paths.ts";
 import { Launcher } from "./launcher-process.ts";
 
-const idleMs = 30_000;
+/** How long a confined launcher waits for its workspace's next guest, and how many wait, at 41 MB each. */
+const keeping = { idleMs: 30_000, atMost: 16 };
 
 /** A launcher with the folders that it is confined to. */
 export interface Seat {
@@ -26,52 +28,34 @@ export interface SeatPlan {
 
 export class LauncherPool {
   #spare: Launcher | undefined;
-  readonly #idle = new Map<string, { seat: Seat; timer: NodeJS.Timeout }[]>();
+  readonly #idle = new Kept<Seat>({
+    ...keeping,
+    isGone: ({ launcher }) => launcher.isGone,
+    end: (seat) => void this.#end(seat),
+  });
   readonly #live = new Set<Seat>();
   #closed = false;
 
   /** Throws with the reason when this machine cannot confine a launcher. */
   async withSeat<T>(plan: SeatPlan, use: (seat: Seat) => Promise<T>): Promise<T> {
-    const seat = this.#takeIdle(plan.key) ?? (await this.#confine(plan));
+    const seat = this.#idle.take(plan.key) ?? (await this.#confine(plan));
     let reusable = false;
     try {
       const result = await use(seat);
       reusable = !seat.launcher.isGone && !this.#closed;
       return result;
     } finally {
-      if (reusable) this.#keep(plan.key, seat);
+      if (reusable) this.#idle.keep(plan.key, seat);
       else await this.#end(seat);
     }
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    for (const kept of this.#idle.values()) for (const { timer } of kept) clearTimeout(timer);
     this.#idle.clear();
     const spare = this.#spare;
     this.#spare = undefined;
     await Promise.all([spare?.close(), ...[...this.#live].map((seat) => this.#end(seat))]);
-  }
-
-  #takeIdle(key: string): Seat | undefined {
-    const kept = this.#idle.get(key);
-    for (let next = kept?.pop(); next; next = kept?.pop()) {
-      clearTimeout(next.timer);
-      if (!next.seat.launcher.isGone) return next.seat;
-      void this.#end(next.seat);
-    }
-    return undefined;
-  }
-
-  #keep(key: string, seat: Seat): void {
-    const kept = this.#idle.get(key) ?? [];
-    const timer = setTimeout(() => {
-      const rest = (this.#idle.get(key) ?? []).filter((entry) => entry.seat !== seat);
-      if (rest.length > 0) this.#idle.set(key, rest);
-      else this.#idle.delete(key);
-      void this.#end(seat);
-    }, idleMs).unref();
-    this.#idle.set(key, [...kept, { seat, timer }]);
   }
 
   async #confine(plan: SeatPlan): Promise<Seat> {

@@ -28,7 +28,8 @@ function mappedIds(): number {
 const folderFlags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
 
 /**
- * Gives `path` and what is below it to `account`, as far as root owns it: what our own side wrote since the last run.
+ * Gives `path` and what is below it to `account`, as far as root owns it: what our own side wrote before the first guest
+ * (what it writes later, folder.ts gives away).
  * Each name is looked up in the folder that is open, so that a guest that swaps a folder for a link gains nothing.
  */
 export async function giveTo(account: number, path: string): Promise<void> {

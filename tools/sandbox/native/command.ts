@@ -35,6 +35,7 @@ interface CommandContext {
 export function commandFor(language: Language, code: string, context: CommandContext): Command {
   const { shell, python, js } = context.interpreters;
   const { memMb } = context.policy;
+  if (code.includes("\0")) throw new Refusal("Code cannot contain U+0000");
   if (Buffer.byteLength(code) > maxCodeBytes) throw new Refusal(`Code can have at most ${maxCodeBytes} bytes`);
   const limits = limitsFor(language, context);
   // The code stands on the same line, so that its lines have their own numbers.

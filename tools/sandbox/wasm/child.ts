@@ -1,8 +1,16 @@
-/** One guest process, seen from our side: started ahead, used once, always killed. */
+/** One guest process, seen from our side: started ahead, used by one owner, always killed. */
 import { z } from "zod";
 import { type Confined, type Exit, spawnConfined } from "../process.ts";
 import type { GuestProgram } from "./programs.ts";
-import { type FrameKind, FrameReader, type GuestAnswer, guestStatuses, unpackFiles, unpackHeader } from "./protocol.ts";
+import {
+  type FrameKind,
+  FrameReader,
+  type GuestAnswer,
+  guestStatuses,
+  packRequest,
+  unpackFiles,
+  unpackHeader,
+} from "./protocol.ts";
 
 /** What the guest did to its copy of the workspace, with the new contents. */
 export interface Answer extends GuestAnswer {
@@ -23,16 +31,32 @@ export interface GuestCall {
 
 /** A VM that is at its deadline answers by itself; only one stuck in a native loop is shot, this much later. */
 const graceMs = 250;
+/**
+ * After so many calls, so much time in them or so much memory a process serves no more: what it leaks stays small, and
+ * the CPU time that the kernel allows it (see `startCpuSeconds`) always has room for one call more.
+ */
+const mostCalls = 100;
+const mostBusyMs = 1_000;
+const mostMemoryMb = 200;
 /** Output comes in frames of at most this, unless the guest was taken over. */
 const maxOutputFrame = 64 * 1_024 * 1_024;
 
+/** The call that a guest is working on. */
+interface Current {
+  readonly call: GuestCall;
+  readonly answered: PromiseWithResolvers<void>;
+  answer?: Answer;
+  hasBegun: boolean;
+}
+
 export class GuestChild {
   readonly #ready = Promise.withResolvers<void>();
-  readonly #answered = Promise.withResolvers<void>();
   readonly #process: Confined;
-  #call: GuestCall | undefined;
-  #answer: Answer | undefined;
-  #hasBegun = false;
+  #current: Current | undefined;
+  #calls = 0;
+  #busyMs = 0;
+  /** Nothing was ever wrong with it, and it is not at work. */
+  #isSound = true;
   #isGone = false;
   #end: "timeout" | "killed" | "output_limit" | undefined;
 
@@ -54,14 +78,34 @@ export class GuestChild {
 
   /**
    * Resolves with the answer, or when the process is gone. Rejects when it went before it had the request: no code ran,
-   * and another guest may try. An answered process is of no more use: kill it.
+   * and another guest may try. One call at a time.
    */
   async evaluate(call: GuestCall): Promise<GuestEnd> {
-    this.#call = call;
-    this.#process.stdin.end(call.bundle);
-    const end = Promise.race([this.#answered.promise, this.#process.ended]);
-    const exit = await this.#boundedBy(call.timeoutMs + graceMs, call.signal, end);
-    return this.#verdict(exit);
+    const current: Current = { call, answered: Promise.withResolvers(), hasBegun: false };
+    this.#current = current;
+    this.#isSound = false;
+    this.#calls++;
+    const started = performance.now();
+    this.#process.stdin.write(packRequest(call.bundle));
+    const working = Promise.race([current.answered.promise, this.#process.ended]);
+    const exit = await this.#boundedBy(call.timeoutMs + graceMs, call.signal, working);
+    // Whatever it says from now on, before it is asked again, is nobody's answer, and ends it.
+    this.#current = undefined;
+    this.#busyMs += performance.now() - started;
+    const end = this.#verdict(current, exit);
+    this.#isSound = this.#end === undefined && (end.status === "ok" || end.status === "error");
+    return end;
+  }
+
+  /** Whether it is as good as new for its owner: it answered in an orderly way, and did not yet work or grow too much. */
+  get mayServeAgain(): boolean {
+    return (
+      this.#isSound &&
+      !this.#isGone &&
+      this.#calls < mostCalls &&
+      this.#busyMs < mostBusyMs &&
+      this.#process.memoryMb() <= mostMemoryMb
+    );
   }
 
   /** Keeps no process alive while nobody waits for it. */
@@ -111,21 +155,22 @@ export class GuestChild {
 
   #receive(kind: FrameKind, payload: Buffer): void {
     if (kind === "ready") return this.#ready.resolve();
-    if (!this.#call) throw new Error("The guest spoke before it was asked");
-    if (kind === "begun") this.#hasBegun = true;
+    const current = this.#current;
+    if (!current || current.answer) throw new Error("The guest spoke before it was asked");
+    if (kind === "begun") current.hasBegun = true;
     else if (kind === "answer") {
-      if (payload.length > this.#call.maxAnswer) return this.#stop("output_limit");
-      this.#answer = parseAnswer(payload);
-      this.#answered.resolve();
-    } else if (!this.#call.onOutput(kind, payload)) this.#stop("output_limit");
+      if (payload.length > current.call.maxAnswer) return this.#stop("output_limit");
+      current.answer = parseAnswer(payload);
+      current.answered.resolve();
+    } else if (!current.call.onOutput(kind, payload)) this.#stop("output_limit");
   }
 
-  #verdict(exit: Exit | void): GuestEnd {
-    if (this.#answer && (!this.#end || this.#end === "output_limit")) {
-      return this.#end ? { ...this.#answer, status: this.#end } : this.#answer;
+  #verdict({ answer, hasBegun }: Current, exit: Exit | void): GuestEnd {
+    if (answer && (!this.#end || this.#end === "output_limit")) {
+      return this.#end ? { ...answer, status: this.#end } : answer;
     }
     if (this.#end) return { status: this.#end };
-    if (!this.#hasBegun) throw new Error("The guest process ended while it waited");
+    if (!hasBegun) throw new Error("The guest process ended while it waited");
     // V8 aborts when the kernel refuses it memory; anything else that ends it early is a limit or a hand.
     const aborted = exit?.signal === "SIGABRT" || exit?.signal === "SIGTRAP" || exit?.signal === "SIGSEGV";
     return { status: aborted ? "oom" : "killed" };

@@ -1,7 +1,8 @@
 /**
- * JavaScript in QuickJS and Python in CPython, both compiled to WebAssembly, and a shell in TypeScript (just-bash): each
- * call in a process of its own, which has no environment, no files, one user id of its own (under root) and hard
- * limits. It works wherever Node does.
+ * JavaScript in QuickJS and Python in CPython, both compiled to WebAssembly, and a shell in TypeScript (just-bash), in
+ * processes that have no environment, no files, one user id of their own (under root) and hard limits. A process for
+ * each call, but for JavaScript, which gets a fresh VM for each call and a process for each workspace. It works wherever
+ * Node does.
  */
 import { PawlError } from "../../../lib/errors.ts";
 import { FileError, partsOf } from "../paths.ts";
@@ -13,7 +14,7 @@ import type { Answer, GuestCall, GuestEnd } from "./child.ts";
 import { parseUntrusted } from "./json.ts";
 import { GuestPool } from "./pool.ts";
 import { probeWasm } from "./probe.ts";
-import { installedLanguages, programFor } from "./programs.ts";
+import { installedLanguages, isInstalled, programFor } from "./programs.ts";
 import { type GuestRequest, packBundle } from "./protocol.ts";
 import { type Copy, copyIn, copyOut, maxTransferMb } from "./transfer.ts";
 
@@ -27,11 +28,14 @@ export function createWasmExecutor(): ToolExecutor {
     (isProbe: boolean): PoolFor =>
     (language, policy) => {
       if (isClosed) throw new PawlError("sandbox_denied", "The sandbox is closed");
+      const { jsMemMb, memMb, cpuMs, openFiles } = policy;
+      // Of what a program is made: looking for its files on each call would cost as much as the call.
+      const key = JSON.stringify([isProbe, language, jsMemMb, memMb, cpuMs, openFiles]);
+      const known = pools.get(key);
+      if (known) return known;
       const program = programFor(language, policy);
       // A self-test keeps no guest waiting: it is not known yet whether anybody will want one.
-      const wanted = isProbe ? { ...program, idleTarget: 0 } : program;
-      const key = JSON.stringify(wanted);
-      const pool = pools.get(key) ?? new GuestPool(wanted);
+      const pool = new GuestPool(isProbe ? { ...program, idleTarget: 0 } : program);
       pools.set(key, pool);
       return pool;
     };
@@ -90,7 +94,7 @@ class Run {
 
   async #end(poolFor: PoolFor): Promise<Ending> {
     const { language, signal } = this.#request;
-    if (!installedLanguages().includes(language)) {
+    if (!isInstalled(language)) {
       return denied(`This sandbox cannot run ${language}: the package just-bash is not installed`);
     }
     if (signal?.aborted) return { status: "killed", exitCode: null };
@@ -108,7 +112,7 @@ class Run {
     const { signal } = this.#request;
     for (let tries = 1; tries <= pool.tries; tries++) {
       try {
-        return await pool.withGuest(async (guest) => {
+        return await pool.withGuest(this.#workspace.root, async (guest) => {
           await guest.start(startMs, signal);
           return await guest.evaluate(call);
         });

@@ -2,13 +2,14 @@
  * The guest process's side of the protocol, and what all guests do before they read any code. Node's permission model
  * lets a guest read only what it imports, so this imports as little as possible.
  */
-import { readFileSync, writeSync } from "node:fs";
+import { readSync, writeSync } from "node:fs";
 import {
   type FrameKind,
   type GuestAnswer,
   type GuestRequest,
   packBundle,
   packFrame,
+  requestHead,
   unpackFiles,
   unpackHeader,
 } from "./protocol.ts";
@@ -23,14 +24,16 @@ export interface Received {
   readonly tree: Tree;
 }
 
-/** Gives up what a guest must not have, says so, and waits for the one request. Ends the process when none comes. */
-export function confineAndReceive(): Received {
+/** Gives up what a guest must not have, and says so: from now on code may come. */
+export function confine(): void {
   dropRoot();
   refuseUnlessConfined();
   send("ready", new Uint8Array());
-  const bundle = readFileSync(stdin);
-  // End of input without a request: the pool closed, or the server is gone.
-  if (bundle.length === 0) process.exit(0);
+}
+
+/** Waits for a request. Ends the process when none comes any more: the pool closed, or the server is gone. */
+export function receive(): Received {
+  const bundle = read(read(requestHead).readUInt32BE());
   send("begun", new Uint8Array());
   const { header, rest } = unpackHeader(bundle);
   const request = header as GuestRequest;
@@ -40,29 +43,39 @@ export function confineAndReceive(): Received {
   return { request, tree };
 }
 
+function read(length: number): Buffer {
+  const bytes = Buffer.alloc(length);
+  for (let received = 0; received < length;) {
+    const more = orWait(() => readSync(stdin, bytes, received, length - received, null));
+    if (more === 0) process.exit(0);
+    received += more ?? 0;
+  }
+  return bytes;
+}
+
 export function send(kind: FrameKind, payload: Uint8Array): void {
   const frame = packFrame(kind, payload);
-  for (let sent = 0; sent < frame.length; sent += writeSome(frame, sent));
+  for (let sent = 0; sent < frame.length;) sent += orWait(() => writeSync(stdout, frame, sent)) ?? 0;
 }
 
 const pause = new Int32Array(new SharedArrayBuffer(4));
 
-/** A library may have made the pipe one that does not wait: then a full one says so, and this waits instead. */
-function writeSome(frame: Buffer, from: number): number {
+/** A library may have made a pipe one that does not wait: then it says so, and this waits instead. */
+function orWait(step: () => number): number | undefined {
   try {
-    return writeSync(stdout, frame, from);
+    return step();
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error;
     Atomics.wait(pause, 0, 0, 1);
-    return 0;
+    return undefined;
   }
 }
 
-/** Sends the answer with the difference between the trees, and ends the process. */
+/** Sends the answer with the difference between the trees. */
 export function answer(
   outcome: Pick<GuestAnswer, "status" | "exitCode" | "json" | "error">,
   trees?: { before: Tree; after: Tree; skipped: number },
-): never {
+): void {
   const { before, after, skipped } = trees ?? { before: new Map(), after: new Map(), skipped: 0 };
   const changed = [...after].filter(([path, content]) => !isSame(before.get(path), content));
   const files = changed.filter((entry): entry is [string, Uint8Array] => entry[1] !== "folder");
@@ -75,7 +88,6 @@ export function answer(
   };
   const contents = files.map(([, content]) => content);
   send("answer", packBundle(header, contents));
-  process.exit(0);
 }
 
 function isSame(a: Uint8Array | "folder" | undefined, b: Uint8Array | "folder"): boolean {

@@ -1,7 +1,10 @@
-/** Main file of a guest process for JavaScript: one VM, one evaluation, then it exits. */
+/**
+ * Main file of a guest process for JavaScript: a fresh VM for each evaluation, with memory of its own, so that nothing
+ * is left of one for the next. It is made ahead, while nobody waits.
+ */
 import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
-import { answer, confineAndReceive, send } from "./guest-io.ts";
+import { answer, confine, receive, send } from "./guest-io.ts";
 import { createVm, type Engine } from "./vm.ts";
 
 /** Of the web's types, this is all that is needed here. */
@@ -13,11 +16,15 @@ const memoryMb = Number(memory);
 // By their real paths: resolving a package would have to read folders and links that the guest may not read.
 const library = (await import(pathToFileURL(libraryFile).href)) as Engine["library"];
 const engine: Engine = { library, wasm: new WebAssembly.Module(readFileSync(wasmFile)) };
-const vm = await createVm(engine, memoryMb);
 await warmUp();
+let vm = await createVm(engine, memoryMb);
 
-const { request } = confineAndReceive();
-answer(vm.evaluate(request, (text) => send("stdout", Buffer.from(text))));
+confine();
+for (;;) {
+  const { request } = receive();
+  answer(vm.evaluate(request, (text) => send("stdout", Buffer.from(text))));
+  vm = await createVm(engine, memoryMb);
+}
 
 /** V8 compiles a WASM function when it is first called. Another VM of the same module pays that before the call. */
 async function warmUp(): Promise<void> {

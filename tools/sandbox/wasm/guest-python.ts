@@ -5,7 +5,7 @@
  */
 import { readFileSync } from "node:fs";
 import { compileFunction } from "node:vm";
-import { answer, confineAndReceive, type Received, type Tree } from "./guest-io.ts";
+import { answer, confine, receive as receiveRequest, type Received, type Tree } from "./guest-io.ts";
 import { Lines } from "./lines.ts";
 import type { GuestStatus } from "./protocol.ts";
 
@@ -71,6 +71,7 @@ const outcome = run();
 stdout.flush();
 stderr.flush();
 answer(outcome, received && { before: received.tree, ...treeOf(python.FS) });
+process.exit(0);
 
 async function start(): Promise<Python> {
   const refuse = (): never => {
@@ -127,7 +128,8 @@ function prepare({ FS, ENV }: Python): void {
 
 /** Called when the interpreter, fully started, opens its request: now come the program and its files. */
 function receive(files: PythonFiles): null {
-  received = confineAndReceive();
+  confine();
+  received = receiveRequest();
   const { request, tree } = received;
   for (const [path, content] of tree) {
     if (content === "folder") files.mkdirTree(`${root}/${path}`);

@@ -8,7 +8,7 @@ import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import type * as justBash from "just-bash";
 import type { Bash } from "just-bash";
-import { answer, confineAndReceive, type Received, send, type Tree } from "./guest-io.ts";
+import { answer, confine, receive, type Received, send, type Tree } from "./guest-io.ts";
 
 const root = "/workspace";
 const megabyte = 1_024 * 1_024;
@@ -18,7 +18,8 @@ const library = (await import(pathToFileURL(libraryFile).href)) as typeof justBa
 await loadCommands();
 await new library.Bash({ cwd: root }).exec("echo warm | grep w | sed s/w/x/");
 
-const received = confineAndReceive();
+confine();
+const received = receive();
 const started = performance.now();
 const bash = shellFor(received);
 const { request, tree } = received;
@@ -28,6 +29,7 @@ send("stderr", Buffer.from(result.stderr));
 const isLate = performance.now() - started >= request.timeoutMs;
 const status = isLate ? "timeout" : result.exitCode === 0 ? "ok" : "error";
 answer({ status, exitCode: isLate ? null : result.exitCode }, { before: tree, ...(await treeOf(bash)) });
+process.exit(0);
 
 /** All at once, because under root the packages may not be readable any more when a script first uses a command. */
 async function loadCommands(): Promise<void> {

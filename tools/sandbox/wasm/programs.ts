@@ -11,6 +11,8 @@ export interface GuestProgram {
   /** After the path of Node. */
   readonly args: readonly string[];
   readonly limits: ProcessLimits;
+  /** Whether a process that ran code may run more of the same owner: only where nothing is left of a call. */
+  readonly isReusable: boolean;
   /** How many wait for work, at 60 MB (JavaScript), 100 MB (shell) and 120 MB (Python) each. */
   readonly idleTarget: number;
 }
@@ -31,17 +33,25 @@ const { resolve: locate } = createRequire(join(here, "guest"));
 
 /** The languages that can be run here. The shell and Python come with the optional package just-bash. */
 export function installedLanguages(): Language[] {
-  return findJustBash() ? ["js", "python", "shell"] : ["js"];
+  return (["js", "python", "shell"] as const).filter(isInstalled);
 }
 
+export function isInstalled(language: Language): boolean {
+  return language === "js" || findJustBash() !== undefined;
+}
+
+/** The limits of a policy that a process has from its start: with others it is another program. */
+export type ProgramLimits = Pick<Policy, "jsMemMb" | "memMb" | "cpuMs" | "openFiles">;
+
 /** Throws when the engine of `language` is not installed. */
-export function programFor(language: Language, policy: Policy): GuestProgram {
+export function programFor(language: Language, policy: ProgramLimits): GuestProgram {
   const engine = engines[language](policy);
   const own = ["guest-io", "protocol", ...engine.own].map((name) => resolve(here, name + extension));
   // Node reads the nearest package.json to learn that our files are ES modules.
   const readable = [...own, ...engine.readable, findPackageJSON(pathToFileURL(own[0]!))];
   return {
     language,
+    isReusable: language === "js",
     args: [
       // A second line of defence: it is not a boundary (its own words). It names each file that the guest imports, so
       // it also notices when somebody adds an import.
@@ -74,7 +84,7 @@ interface Engine {
   readonly idleTarget: number;
 }
 
-const engines: Readonly<Record<Language, (policy: Policy) => Engine>> = {
+const engines: Readonly<Record<Language, (policy: ProgramLimits) => Engine>> = {
   js: ({ jsMemMb }) => ({
     own: ["guest-js", "vm", "prelude"],
     readable: [dirname(locate("quickjs-wasi/package.json"))],

@@ -1,6 +1,6 @@
 /**
- * What travels between us and a guest process: a bundle in, then frames out, of which the answer is the last. No
- * schema library here, since the guest process loads this file for every call.
+ * What travels between us and a guest process: for each call a bundle in, then frames out, of which the answer is the
+ * last. No schema library here, since every guest process loads this file.
  */
 
 /** A file of the workspace; its bytes follow the header of the bundle, in this order. */
@@ -88,6 +88,16 @@ export class FrameReader {
       this.#onFrame(kind, payload);
     }
   }
+}
+
+/** Length of the number before a request. */
+export const requestHead = 4;
+
+/** Four bytes of length, then the bundle: a guest may get several, one after the other. */
+export function packRequest(bundle: Buffer): Buffer {
+  const head = Buffer.alloc(requestHead);
+  head.writeUInt32BE(bundle.length);
+  return Buffer.concat([head, bundle]);
 }
 
 /** A JSON header, then the bytes of the files that it names. */
