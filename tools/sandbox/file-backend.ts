@@ -11,12 +11,12 @@ import {
   listFolder,
   readWithTime,
   readWorkspaceFile,
-  type WorkspaceLimits,
   writeWorkspaceFile,
 } from "./files.ts";
 import { matchesGlob } from "./glob.ts";
 import { FileError, guestRoot, partsOf } from "./paths.ts";
 import { inTurn } from "./turns.ts";
+import type { WorkspaceLimits } from "./usage.ts";
 import type { Workspace } from "./workspace.ts";
 
 /** Lines of one `read`, as deepagents has it. */

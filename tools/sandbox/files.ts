@@ -6,8 +6,8 @@ import { randomUUID } from "node:crypto";
 import { constants, type Stats } from "node:fs";
 import { lstat, mkdir, open, rename, rm } from "node:fs/promises";
 import { type Folder, openFolder } from "./folder.ts";
-import { absent, FileError, partsOf, requireRegular, rethrowFor } from "./paths.ts";
-import type { Policy } from "./types.ts";
+import { absent, FileError, maxDepth, partsOf, requireRegular, rethrowFor } from "./paths.ts";
+import { excessOf, usageOf, type WorkspaceLimits } from "./usage.ts";
 import type { Workspace } from "./workspace.ts";
 
 export interface FileEntry {
@@ -17,8 +17,6 @@ export interface FileEntry {
   readonly size: number;
   readonly modifiedAt: Date;
 }
-
-export type WorkspaceLimits = Pick<Policy, "fileMb" | "workspaceMb" | "files">;
 
 const megabyte = 1_024 * 1_024;
 
@@ -148,38 +146,16 @@ async function requireRoom(
   if (size > policy.fileMb * megabyte) {
     throw new FileError("permission_denied", `${path} would be larger than ${policy.fileMb} MB`);
   }
-  const usage = await usageOf(workspace, new Set([name]));
+  const usage = await usageOf([workspace.root], policy, new Set([name]));
   const problem = excessOf({ bytes: usage.bytes + size, files: usage.files + 1 }, policy);
   if (problem) throw new FileError("permission_denied", problem);
-}
-
-export interface Usage {
-  readonly bytes: number;
-  /** Files and folders. */
-  readonly files: number;
-}
-
-/** What the workspace holds, but for the files in `without` (by their paths relative to it). */
-export async function usageOf(workspace: Workspace, without: ReadonlySet<string> = new Set()): Promise<Usage> {
-  let [bytes, files] = [0, 0];
-  for await (const entry of entriesBelow(workspace, ".")) {
-    if (without.has(entry.path)) continue;
-    bytes += entry.size;
-    files++;
-  }
-  return { bytes, files };
-}
-
-/** In words, what is too much; undefined when nothing is. */
-export function excessOf({ bytes, files }: Usage, policy: WorkspaceLimits): string | undefined {
-  if (bytes > policy.workspaceMb * megabyte) return `The workspace would be larger than ${policy.workspaceMb} MB`;
-  return files > policy.files ? `The workspace would hold more than ${policy.files} files` : undefined;
 }
 
 async function* walk(folder: Folder, parts: readonly string[]): AsyncGenerator<FileEntry> {
   for (const entry of await entriesOf(folder, parts)) {
     yield entry;
-    if (entry.type !== "directory") continue;
+    // Each level holds a descriptor of ours, and a path that is deeper could not be named anyway.
+    if (entry.type !== "directory" || parts.length + 1 >= maxDepth) continue;
     const name = entry.path.split("/").at(-1)!;
     // Removed or replaced meanwhile: then it has no entries.
     const inside = await folder.enter(name, entry.path, false).catch(() => undefined);

@@ -21,7 +21,7 @@ export class FileError extends Error {
 
 export const guestRoot = "/workspace";
 /** Keeps one write from creating more folders than the cap on their number could notice. */
-const maxDepth = 32;
+export const maxDepth = 32;
 
 /** The components of `path` below the workspace. Throws `invalid_path` for one that is, or could be, outside. */
 export function partsOf(path: string): string[] {

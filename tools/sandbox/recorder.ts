@@ -1,9 +1,10 @@
 /** What a run printed and how it ended, as the result that a model reads. */
 import { randomUUID } from "node:crypto";
-import { type WorkspaceLimits, writeWorkspaceFile } from "./files.ts";
+import { writeWorkspaceFile } from "./files.ts";
 import { Capture, LiveText, plainText } from "./output.ts";
 import { FileError, guestRoot } from "./paths.ts";
 import type { Isolation, OutputChunk, Policy, RunResult, RunStatus } from "./types.ts";
+import type { WorkspaceLimits } from "./usage.ts";
 import type { Workspace } from "./workspace.ts";
 
 /** A guest that prints this many times what is kept is stopped. */

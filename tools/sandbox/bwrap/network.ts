@@ -2,14 +2,14 @@
  * The network of a session: a proxy on our side, its socket shown to the guest, and a relay inside that listens where
  * programs expect a proxy. The guest's own network namespace has nothing but that loopback.
  */
-import { chmod, chown, mkdtemp, realpath, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { chmod, chown, realpath, rm } from "node:fs/promises";
 import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { config } from "../../../lib/config.ts";
 import { createLog } from "../../../lib/log.ts";
 import { accountOf } from "../native/account.ts";
 import { type Proxy, startProxy } from "../proxy/proxy.ts";
+import { makeScratch } from "../scratch.ts";
 import type { Policy } from "../types.ts";
 import type { Workspace } from "../workspace.ts";
 import { guestNode } from "./arguments.ts";
@@ -66,7 +66,7 @@ export class GuestNetwork {
   }
 
   async #start(): Promise<{ proxy: Proxy; folder: string }> {
-    const folder = await mkdtemp(join(tmpdir(), "pawl-proxy-"));
+    const folder = await makeScratch("proxy");
     const socket = join(folder, "proxy.sock");
     const log = createLog(config().logLevel);
     const { allow, headers = {} } = this.#policy.network;

@@ -1,10 +1,10 @@
 /** What a launcher is confined to: the folders of one guest, made ready, and the numbers of one policy. */
-import { chmod, chown, mkdir, mkdtemp, realpath, symlink } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { chmod, chown, mkdir, realpath, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { accountOf, giveTo, isOpenToOthers } from "../native/account.ts";
 import { devices, type Interpreters, systemPaths } from "../native/interpreters.ts";
 import { tasksOfUser } from "../native/processes.ts";
+import { makeScratch } from "../scratch.ts";
 import type { Policy } from "../types.ts";
 import { identityOf, type Workspace } from "../workspace.ts";
 import type { SeatPlan } from "./pool.ts";
@@ -21,7 +21,7 @@ export async function planFor(workspace: Workspace, policy: Policy, interpreters
     key: JSON.stringify([await identityOf(workspace), openFiles, fileMb, procs]),
     async prepare() {
       const account = accountOf(workspace);
-      const privateFolder = await realpath(await mkdtemp(join(tmpdir(), "pawl-guest-")));
+      const privateFolder = await makeScratch("guest");
       const folders = { workspace: join(privateFolder, "workspace"), temporary: join(privateFolder, "tmp") };
       await mkdir(folders.temporary, { mode: 0o700 });
       await chmod(privateFolder, 0o711);

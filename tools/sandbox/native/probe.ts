@@ -1,8 +1,8 @@
 /** Attacks a native sandbox from inside, at start. An attack that is not beaten makes the executor unavailable. */
-import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, rm, writeFile } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { makeScratch } from "../scratch.ts";
 import {
   type Capabilities,
   defaultPolicy,
@@ -87,7 +87,7 @@ const lost = (name: string, { status, stderr }: RunResult): string =>
 
 /** All of it is open to everybody on this machine, so that only the sandbox stands before it. */
 async function layBait(): Promise<Bait & AsyncDisposable> {
-  const folder = await mkdtemp(join(tmpdir(), "pawl-probe-"));
+  const folder = await makeScratch("probe");
   const [workspace, secretFile] = [join(folder, "workspace"), join(folder, "secret")];
   await mkdir(workspace, { mode: 0o700 });
   await writeFile(secretFile, "secret");

@@ -2,11 +2,10 @@
  * One run of a native guest: what it prints, what it uses, and what ends it. How it is boxed is the executor's; here are
  * the limits that the kernel does not keep by itself.
  */
-import { excessOf, type Usage as FileUsage } from "../files.ts";
 import { Recorder, runResult } from "../recorder.ts";
 import type { Isolation, OutputChunk, Policy, RunRequest, RunResult, RunStatus } from "../types.ts";
+import { excessOf, type Usage as FileUsage, usageOf } from "../usage.ts";
 import type { Workspace } from "../workspace.ts";
-import { countFiles } from "./files.ts";
 import { buriedCpuMs, type Usage, usageOfDescendants } from "./processes.ts";
 
 export interface GuestExit {
@@ -107,7 +106,7 @@ async function fileVerdict(context: RunContext, before: FileUsage): Promise<Verd
 }
 
 function filesOf({ workspace, temporary, policy }: RunContext): Promise<FileUsage> {
-  return countFiles([workspace.root, ...(temporary ? [temporary] : [])], policy);
+  return usageOf([workspace.root, ...(temporary ? [temporary] : [])], policy);
 }
 
 /** The ancestor may have buried earlier guests. */

@@ -1,9 +1,8 @@
 /** Attacks the wasm sandbox from inside, before its first use. A language whose attacks are not all beaten is not offered. */
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { makeScratch } from "../scratch.ts";
 import {
   type Capabilities,
   defaultPolicy,
@@ -89,7 +88,7 @@ export async function probeWasm(
   open: (workspace: Workspace, policy: Policy) => Session,
   asked: readonly Language[],
 ): Promise<Capabilities> {
-  const root = await mkdtemp(join(tmpdir(), "pawl-probe-"));
+  const root = await makeScratch("probe");
   const listener = createServer((socket) => socket.destroy()).listen(0, "127.0.0.1");
   try {
     await once(listener, "listening");

@@ -6,15 +6,14 @@ import { PawlError } from "../../../lib/errors.ts";
 import {
   deleteWorkspaceFile,
   entriesBelow,
-  excessOf,
   makeWorkspaceFolder,
   readWorkspaceFile,
-  usageOf,
   writeWorkspaceFile,
 } from "../files.ts";
 import { FileError, partsOf } from "../paths.ts";
 import { inTurn } from "../turns.ts";
 import type { Policy } from "../types.ts";
+import { excessOf, usageOf } from "../usage.ts";
 import type { Workspace } from "../workspace.ts";
 import type { Answer } from "./child.ts";
 import type { FileHead } from "./protocol.ts";
@@ -80,7 +79,7 @@ async function obstacle(workspace: Workspace, answer: Answer, policy: Policy): P
   const large = answer.files.find(({ size }) => size > policy.fileMb * 1_024 * 1_024);
   if (large) return `${large.path} is larger than ${policy.fileMb} MB`;
   const replaced = new Set([...answer.deleted, ...answer.folders, ...answer.files.map(({ path }) => path)]);
-  const left = await usageOf(workspace, replaced);
+  const left = await usageOf([workspace.root], policy, replaced);
   const added = answer.files.reduce((sum, { size }) => sum + size, 0);
   const count = answer.files.length + answer.folders.length;
   return excessOf({ bytes: left.bytes + added, files: left.files + count }, policy);
