@@ -8,12 +8,12 @@ import { GuestPool } from "../../tools/sandbox/wasm/pool.ts";
 import { programFor } from "../../tools/sandbox/wasm/programs.ts";
 import { type GuestRequest, packBundle } from "../../tools/sandbox/wasm/protocol.ts";
 
-function callOf(code: string): GuestCall {
-  const limits = { timeoutMs: 2_000, maxOutput: 1_000, resultBytes: 1_000 };
+function callOf(code: string, timeoutMs: number): GuestCall {
+  const limits = { timeoutMs, maxOutput: 1_000, resultBytes: 1_000 };
   const request: GuestRequest = { code, stdin: "", cwd: "", ...limits, folders: [], files: [] };
   return {
     bundle: packBundle(request, []),
-    timeoutMs: 2_000,
+    timeoutMs: 10_000,
     maxAnswer: 100_000,
     signal: undefined,
     onOutput: () => true,
@@ -24,10 +24,10 @@ describe("a pool of JavaScript guests", () => {
   const pool = new GuestPool(programFor("js", defaultPolicy));
   afterAll(() => pool.close());
 
-  const evaluate = (owner: string, code: string): Promise<[GuestChild, GuestEnd]> =>
+  const evaluate = (owner: string, code: string, timeoutMs = 10_000): Promise<[GuestChild, GuestEnd]> =>
     pool.withGuest(owner, async (guest) => {
       await guest.start(20_000);
-      return [guest, await guest.evaluate(callOf(code))];
+      return [guest, await guest.evaluate(callOf(code, timeoutMs))];
     });
 
   test("one thread's guest never serves another, and serves its own again", async () => {
@@ -50,12 +50,12 @@ describe("a pool of JavaScript guests", () => {
   });
 
   test.each([
-    ["ran into its time limit", "for (;;);", "timeout"],
-    ["ran out of memory", "const a = []; for (;;) a.push(new Array(1e5).fill(1));", "oom"],
-    ["printed too much", "for (;;) console.log('x'.repeat(1000));", "output_limit"],
-  ])("a guest whose code %s serves nobody any more", async (_what, code, status) => {
+    ["ran into its time limit", "for (;;);", "timeout", 200],
+    ["ran out of memory", "const a = []; for (;;) a.push(new Array(1e5).fill(1));", "oom", 10_000],
+    ["printed too much", "for (;;) console.log('x'.repeat(1000));", "output_limit", 10_000],
+  ])("a guest whose code %s serves nobody any more", async (_what, code, status, timeoutMs) => {
     const owner = `once ${status}`;
-    const [spoilt, end] = await evaluate(owner, code);
+    const [spoilt, end] = await evaluate(owner, code, timeoutMs);
     expect(end.status).toBe(status);
     expect(spoilt.mayServeAgain).toBe(false);
     const [next] = await evaluate(owner, "1");

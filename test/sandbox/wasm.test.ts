@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { defaultPolicy, type RunResult, type Session } from "../../tools/sandbox/types.ts";
+import { canBox } from "../../tools/sandbox/wasm/boxed.ts";
 import { createWasmExecutor } from "../../tools/sandbox/wasm/executor.ts";
 import { guestPids } from "./children.ts";
 
@@ -144,6 +145,8 @@ test("a guest process has no environment, no files, no root, and the limits of i
   expect(read("limits")).toMatch(/Max file size\s+0 /);
   expect(read("limits")).toMatch(/Max cpu time\s+13 /);
   expect(read("limits")).toMatch(/Max data size\s+939524096 /);
+  const box = (await canBox()) ? ["NoNewPrivs:\t1", "Seccomp:\t2"] : [];
+  for (const line of box) expect(read("status")).toContain(line);
 });
 
 test("idle guests that somebody killed are replaced", async () => {
@@ -166,7 +169,7 @@ test("network and environment are refused, not ignored", async () => {
 });
 
 test("the self-test passes here, and calls in parallel do not mix", async () => {
-  expect(await executor.probe("js")).toEqual({ available: true, languages: ["js"] });
+  expect(await executor.probe("js")).toMatchObject({ available: true, languages: ["js"] });
   const results = await Promise.all([1, 2, 3, 4].map((n) => run(`console.log(${n}); ${n}`)));
   expect(results.map(({ value, stdout }) => [value, stdout])).toEqual([1, 2, 3, 4].map((n) => [n, `${n}\n`]));
 });

@@ -6,8 +6,28 @@ import koffi from "koffi";
 
 /** Numbers for x86-64 and aarch64. */
 const numbers = {
-  x64: { prctl: 157, setresuid: 117, kill: 62, wait4: 61, prlimit64: 302, seccomp: 317, unshare: 272, mount: 165 },
-  arm64: { prctl: 167, setresuid: 147, kill: 129, wait4: 260, prlimit64: 261, seccomp: 277, unshare: 97, mount: 40 },
+  x64: {
+    prctl: 157,
+    setresuid: 117,
+    kill: 62,
+    wait4: 61,
+    prlimit64: 302,
+    seccomp: 317,
+    unshare: 272,
+    mount: 165,
+    fcntl: 72,
+  },
+  arm64: {
+    prctl: 167,
+    setresuid: 147,
+    kill: 129,
+    wait4: 260,
+    prlimit64: 261,
+    seccomp: 277,
+    unshare: 97,
+    mount: 40,
+    fcntl: 25,
+  },
 };
 /** The same on all machines. */
 export const landlock = { createRuleset: 444, addRule: 445, restrictSelf: 446 };
@@ -21,6 +41,7 @@ const withBytes = libc.func("long syscall(long number, long a, long b, uint8_t *
 const withFirst = libc.func("long syscall(long number, uint8_t *bytes, long b, long c, long d, long e)");
 const withPaths = libc.func("long syscall(long number, str from, str to, str type, long flags, str data)");
 const Program = koffi.struct("sock_fprog", { len: "uint16_t", filter: "uint8_t *" });
+const execve = libc.func("int execve(str path, str *arguments, str *environment)");
 const withProgram = libc.func("syscall", "long", ["long", "long", "long", koffi.pointer(Program)]);
 
 export class SystemCallError extends Error {
@@ -83,6 +104,16 @@ export function limitResource(resource: number, value: number): void {
 /** Real and effective user of this thread alone; the saved one stays root's, so that it can be undone. */
 export function actAs(user: number): void {
   check("setresuid", words(nr.setresuid, user, user, 0, 0, 0));
+}
+
+const setDescriptorFlags = 2; // F_SETFD
+
+/** Replaces this process by `program`, with an empty environment. Returns only by an error. */
+export function become(program: string, args: readonly string[]): never {
+  // Node has marked its standard streams to be closed here.
+  for (const descriptor of [0, 1, 2]) check("fcntl", words(nr.fcntl, descriptor, setDescriptorFlags, 0, 0, 0));
+  execve(program, [program, ...args, null], [null]);
+  throw new SystemCallError("execve", koffi.errno());
 }
 
 const [interrupted, noSuchProcess] = [4, 3];

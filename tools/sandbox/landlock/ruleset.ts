@@ -62,7 +62,9 @@ export function requireLandlock(sharesUser: boolean): number {
   return abi;
 }
 
-export function restrictFiles(abi: number, { readable, writable, devices }: Confinement): void {
+type Files = Pick<Confinement, "readable" | "writable" | "devices">;
+
+export function restrictFiles(abi: number, { readable, writable, devices }: Files): void {
   const ruleset = createRuleset(attributes(abi));
   for (const path of readable) allow(ruleset, path, read);
   for (const path of writable) allow(ruleset, path, read | write);

@@ -10,6 +10,7 @@ import { outputFactor, Recorder, type RunEnd, runResult } from "../recorder.ts";
 import { createSession } from "../session.ts";
 import type { Language, Policy, RunRequest, RunResult, Session, ToolExecutor } from "../types.ts";
 import type { Workspace } from "../workspace.ts";
+import { boxed, canBox } from "./boxed.ts";
 import type { Answer, GuestCall, GuestEnd } from "./child.ts";
 import { parseUntrusted } from "./json.ts";
 import { GuestPool } from "./pool.ts";
@@ -26,14 +27,16 @@ export function createWasmExecutor(): ToolExecutor {
   let isClosed = false;
   const poolFor =
     (isProbe: boolean): PoolFor =>
-    (language, policy) => {
+    async (language, policy) => {
+      const isBoxed = await canBox();
       if (isClosed) throw new PawlError("sandbox_denied", "The sandbox is closed");
       const { jsMemMb, memMb, cpuMs, openFiles } = policy;
       // Of what a program is made: looking for its files on each call would cost as much as the call.
       const key = JSON.stringify([isProbe, language, jsMemMb, memMb, cpuMs, openFiles]);
       const known = pools.get(key);
       if (known) return known;
-      const program = programFor(language, policy);
+      const plain = programFor(language, policy);
+      const program = isBoxed ? boxed(plain) : plain;
       // A self-test keeps no guest waiting: it is not known yet whether anybody will want one.
       const pool = new GuestPool(isProbe ? { ...program, idleTarget: 0 } : program);
       pools.set(key, pool);
@@ -46,11 +49,11 @@ export function createWasmExecutor(): ToolExecutor {
   };
   return {
     kind: "wasm",
-    probe: (language) =>
-      probeWasm(
-        (workspace, policy) => open(workspace, policy, true),
-        installedLanguages().filter((installed) => language === undefined || installed === language),
-      ),
+    async probe(language) {
+      const languages = installedLanguages().filter((installed) => language === undefined || installed === language);
+      const capabilities = await probeWasm((workspace, policy) => open(workspace, policy, true), languages);
+      return { ...capabilities, detail: (await canBox()) ? "behind Landlock and seccomp" : "without Landlock" };
+    },
     open: (workspace, policy) => {
       if (policy.network.allow.length > 0 || Object.keys(policy.env).length > 0) {
         const reason = "The wasm executor has no network and no environment";
@@ -66,7 +69,7 @@ export function createWasmExecutor(): ToolExecutor {
   };
 }
 
-type PoolFor = (language: Language, policy: Policy) => GuestPool;
+type PoolFor = (language: Language, policy: Policy) => Promise<GuestPool>;
 type Ending = Omit<RunEnd, "durationMs">;
 
 const nothing: Copy = { folders: [], files: [], contents: [] };
@@ -101,7 +104,7 @@ class Run {
     try {
       // A VM for JavaScript has no way to a file.
       const copy = language === "js" ? nothing : await copyIn(this.#workspace);
-      return await this.#shape(await this.#evaluate(poolFor(language, this.#policy), this.#callOf(copy)));
+      return await this.#shape(await this.#evaluate(await poolFor(language, this.#policy), this.#callOf(copy)));
     } catch (error) {
       if (error instanceof PawlError || error instanceof FileError) return denied(error.message);
       throw error;

@@ -8,6 +8,8 @@ import type { Language, Policy } from "../types.ts";
 
 export interface GuestProgram {
   readonly language: Language;
+  /** Files and folders that it has to read. */
+  readonly readable: readonly string[];
   /** After the path of Node. */
   readonly args: readonly string[];
   readonly limits: ProcessLimits;
@@ -48,15 +50,17 @@ export function programFor(language: Language, policy: ProgramLimits): GuestProg
   const engine = engines[language](policy);
   const own = ["guest-io", "protocol", ...engine.own].map((name) => resolve(here, name + extension));
   // Node reads the nearest package.json to learn that our files are ES modules.
-  const readable = [...own, ...engine.readable, findPackageJSON(pathToFileURL(own[0]!))];
+  const manifest = findPackageJSON(pathToFileURL(own[0]!));
+  const readable = [...own, ...engine.readable, ...(manifest === undefined ? [] : [manifest])];
   return {
     language,
+    readable,
     isReusable: language === "js",
     args: [
       // A second line of defence: it is not a boundary (its own words). It names each file that the guest imports, so
       // it also notices when somebody adds an import.
       "--permission",
-      ...readable.flatMap((path) => (path === undefined ? [] : [`--allow-fs-read=${path}`])),
+      ...readable.map((path) => `--allow-fs-read=${path}`),
       "--disallow-code-generation-from-strings",
       "--v8-pool-size=1",
       `--max-old-space-size=${engine.heapMb}`,
