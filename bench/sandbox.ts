@@ -1,12 +1,15 @@
 /**
  * What a sandboxed call costs beside the floor, which is starting a program and waiting for it (`sh -c true`, and Node
  * for the guests that are Node). Calls alternate between the two, so that a busy machine slows both.
+ * And what a guest that spins costs the requests of this process.
  *
  *     node bench/sandbox.ts [--calls <n>] [--executor wasm|landlock|bwrap]
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -29,18 +32,23 @@ const nothing: Readonly<Record<Language, string>> = { js: "1", shell: "true", py
 /** In cold starts: long enough for the guest that replaces a used one to be ready, so that the next call is a warm one. */
 const rest = 2;
 
+/** For each figure of the latency. */
+const requests = 50;
+
 const root = mkdtempSync(join(tmpdir(), "pawl-bench-"));
 const executor = create();
 const session = await executor.open({ threadId: "bench", root }, defaultPolicy);
 const rows: string[][] = [];
 for (const language of ["js", "shell", "python"] as const) rows.push(await measure(session, language));
 const rate = await ratePerSecond(session, 2);
+const [quiet, spun] = await latencies(session);
 await executor.close();
 rmSync(root, { recursive: true });
 
 const head = ["language", "cold ms", "warm p50", "warm p95", "sh p50", "node p50", "idle guest MB"];
 process.stdout.write(
-  `${table(head, rows)}\n\nJavaScript, 2 callers without a rest: ${fixed(rate)} calls/s (each starts a process)\n`,
+  `${table(head, rows)}\n\nJavaScript, 2 callers without a rest: ${fixed(rate)} calls/s\n` +
+    `An HTTP request to this process, p50/p95 ms: ${quiet.map(fixed).join("/")}, while a guest spins ${spun.map(fixed).join("/")}\n`,
 );
 
 async function measure(on: Session, language: Language): Promise<string[]> {
@@ -69,6 +77,31 @@ async function ratePerSecond(on: Session, callers: number): Promise<number> {
   };
   await Promise.all(Array.from({ length: callers }, call));
   return done / ((performance.now() - started) / 1_000);
+}
+
+/** What the process that has a guest answers in: without one, and with one that does nothing but spin. */
+async function latencies(on: Session): Promise<[quiet: number[], spun: number[]]> {
+  const server = createServer((_request, response) => response.end("ok")).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const ask = async (): Promise<void> => void (await (await fetch(`http://127.0.0.1:${port}/`)).text());
+  const percentiles = async (): Promise<number[]> => {
+    const taken: number[] = [];
+    for (let i = 0; i < requests; i++) taken.push(await timed(ask));
+    return [at(taken, 0.5), at(taken, 0.95)];
+  };
+  await percentiles();
+  const quiet = await percentiles();
+  const cancel = new AbortController();
+  const spinning = Promise.withResolvers<void>();
+  const code = "console.log(1); for (;;);";
+  const running = on.run({ language: "js", code, signal: cancel.signal, onOutput: () => spinning.resolve() });
+  await spinning.promise;
+  const spun = await percentiles();
+  cancel.abort();
+  await running;
+  server.close();
+  return [quiet, spun];
 }
 
 function requireOk({ status, stderr }: { status: string; stderr: string }): void {

@@ -53,7 +53,7 @@ describe("a pool of JavaScript guests", () => {
     ["ran into its time limit", "for (;;);", "timeout", 200],
     ["ran out of memory", "const a = []; for (;;) a.push(new Array(1e5).fill(1));", "oom", 10_000],
     ["printed too much", "for (;;) console.log('x'.repeat(1000));", "output_limit", 10_000],
-  ])("a guest whose code %s serves nobody any more", async (_what, code, status, timeoutMs) => {
+  ])("a guest whose code %s serves nobody any more", async (...[, code, status, timeoutMs]) => {
     const owner = `once ${status}`;
     const [spoilt, end] = await evaluate(owner, code, timeoutMs);
     expect(end.status).toBe(status);

@@ -46,7 +46,7 @@ export class Kept<T> {
 
   /** Ends all. */
   clear(): void {
-    for (const entry of [...this.#entries]) this.#endEntry(entry);
+    for (const entry of this.#entries) this.#endEntry(entry);
   }
 
   #endEntry(entry: Entry<T>): void {
