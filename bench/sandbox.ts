@@ -41,14 +41,14 @@ const session = await executor.open({ threadId: "bench", root }, defaultPolicy);
 const rows: string[][] = [];
 for (const language of ["js", "shell", "python"] as const) rows.push(await measure(session, language));
 const rate = await ratePerSecond(session, 2);
-const [quiet, spun] = await latencies(session);
+const latency = await latencies(session);
 await executor.close();
 rmSync(root, { recursive: true });
 
 const head = ["language", "cold ms", "warm p50", "warm p95", "sh p50", "node p50", "idle guest MB"];
 process.stdout.write(
   `${table(head, rows)}\n\nJavaScript, 2 callers without a rest: ${fixed(rate)} calls/s\n` +
-    `An HTTP request to this process, p50/p95 ms: ${quiet.map(fixed).join("/")}, while a guest spins ${spun.map(fixed).join("/")}\n`,
+    `An HTTP request to this process, p50/p95 ms: ${latency.quiet.map(fixed).join("/")}, while a guest spins ${latency.spun.map(fixed).join("/")}\n`,
 );
 
 async function measure(on: Session, language: Language): Promise<string[]> {
@@ -80,7 +80,7 @@ async function ratePerSecond(on: Session, callers: number): Promise<number> {
 }
 
 /** What the process that has a guest answers in: without one, and with one that does nothing but spin. */
-async function latencies(on: Session): Promise<[quiet: number[], spun: number[]]> {
+async function latencies(on: Session): Promise<Record<"quiet" | "spun", number[]>> {
   const server = createServer((_request, response) => response.end("ok")).listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
@@ -101,7 +101,7 @@ async function latencies(on: Session): Promise<[quiet: number[], spun: number[]]
   cancel.abort();
   await running;
   server.close();
-  return [quiet, spun];
+  return { quiet, spun };
 }
 
 function requireOk({ status, stderr }: { status: string; stderr: string }): void {
