@@ -1,6 +1,6 @@
 /** What both native sandboxes promise, on real guests. Where a machine has none of one, its self-test has to say why. */
 import { spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -122,6 +122,38 @@ describe.each(available)("%s", (kind) => {
 
   test("a run that has ended is cancelled before it starts", async () => {
     expect(await shell("echo ran", { signal: AbortSignal.abort() })).toMatchObject({ status: "killed", stdout: "" });
+  });
+
+  test("a workspace that was deleted and made again is as good as the first", async () => {
+    const again = join(mkdtempSync(join(tmpdir(), "pawl-native-")), "workspace");
+    for (const round of ["first", "second"]) {
+      mkdirSync(again, { mode: 0o700 });
+      const fresh = await executor.open({ threadId, root: again }, defaultPolicy);
+      const code = `ls; echo ${round} > file; cat file`;
+      expect(await fresh.run({ language: "shell", code })).toMatchObject({ status: "ok", stdout: `${round}\n` });
+      rmSync(again, { recursive: true });
+    }
+    rmSync(join(again, ".."), { recursive: true });
+  });
+
+  test("what a tool writes between two calls is the guest's to change", async () => {
+    await shell("true");
+    expect(await session.write("between/file.txt", "tool\n")).not.toHaveProperty("error");
+    const code = "echo guest >> between/file.txt; echo new > between/other.txt; cat between/*";
+    expect(await shell(code)).toMatchObject({ status: "ok", stdout: "tool\nguest\nnew\n" });
+  });
+
+  test("nothing but files is carried from one call to the next", async () => {
+    await shell("(setsid sleep 60 &) ; left=behind; export left; umask 0; ulimit -n 10; cd /; true");
+    const code = 'echo "[$left]" "$(umask)" "$(ulimit -n)" "$(pwd)"; pgrep -x sleep';
+    expect((await shell(code)).stdout).toBe("[] 0077 256 /workspace\n");
+  });
+
+  test("quotes, newlines and non-ASCII characters of a program arrive as they are", async () => {
+    const text = `a'b"c\\d$e\`f\nü\u{1f600}`;
+    const code = `print(${JSON.stringify(text)}, end="")`;
+    expect((await session.run({ language: "python", code })).stdout).toBe(text);
+    expect(await session.run({ language: "python", code: "a\0b" })).toMatchObject({ status: "denied" });
   });
 
   test("calls in parallel do not mix", async () => {
