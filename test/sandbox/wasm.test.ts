@@ -143,7 +143,7 @@ test("a guest process has no environment, no files, no root, and the limits of i
   await expect.poll(() => read("status")).toMatch(/^Uid:\t(?!0\b)\d+/m);
   expect(read("environ")).toBe("");
   expect(read("limits")).toMatch(/Max file size\s+0 /);
-  expect(read("limits")).toMatch(/Max cpu time\s+13 /);
+  expect(read("limits")).toMatch(/Max cpu time\s+18 /);
   expect(read("limits")).toMatch(/Max data size\s+939524096 /);
   const box = (await canBox()) ? ["NoNewPrivs:\t1", "Seccomp:\t2"] : [];
   for (const line of box) expect(read("status")).toContain(line);

@@ -27,6 +27,8 @@ const vmsOfRoom = 4;
 const openFilesFloor = 64;
 /** CPU time for Node's own start, on top of what the policy gives to the guest. */
 const startCpuSeconds = 3;
+/** And for the earlier calls of a process that may serve again; no less than child.ts lets them take. */
+const reuseCpuSeconds = 5;
 
 /** `guest-js.ts` beside `programs.ts`, `guest-js.js` beside `programs.js`. Real paths: the permission model compares those. */
 const extension = extname(import.meta.url);
@@ -48,6 +50,7 @@ export type ProgramLimits = Pick<Policy, "jsMemMb" | "memMb" | "cpuMs" | "openFi
 /** Throws when the engine of `language` is not installed. */
 export function programFor(language: Language, policy: ProgramLimits): GuestProgram {
   const engine = engines[language](policy);
+  const isReusable = language === "js";
   const own = ["guest-io", "protocol", ...engine.own].map((name) => resolve(here, name + extension));
   // Node reads the nearest package.json to learn that our files are ES modules.
   const manifest = findPackageJSON(pathToFileURL(own[0]!));
@@ -55,7 +58,7 @@ export function programFor(language: Language, policy: ProgramLimits): GuestProg
   return {
     language,
     readable,
-    isReusable: language === "js",
+    isReusable,
     args: [
       // A second line of defence: it is not a boundary (its own words). It names each file that the guest imports, so
       // it also notices when somebody adds an import.
@@ -68,7 +71,7 @@ export function programFor(language: Language, policy: ProgramLimits): GuestProg
       ...engine.args,
     ],
     limits: {
-      cpuSeconds: Math.ceil(policy.cpuMs / 1_000) + startCpuSeconds,
+      cpuSeconds: Math.ceil(policy.cpuMs / 1_000) + startCpuSeconds + (isReusable ? reuseCpuSeconds : 0),
       dataMb: idleDataMb + engine.roomMb,
       openFiles: Math.max(openFilesFloor, policy.openFiles),
       fileMb: 0,
