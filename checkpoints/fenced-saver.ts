@@ -4,14 +4,14 @@
  * print: what it holds is private to the language, and `toJSON` says only its name.
  */
 import type { RunnableConfig } from "@langchain/core/runnables";
-import type { CheckpointTuple, PendingWrite } from "@langchain/langgraph-checkpoint";
+import type { CheckpointMetadata, CheckpointTuple, PendingWrite } from "@langchain/langgraph-checkpoint";
 import type pg from "pg";
 import type { Owner } from "../db/fence.ts";
 import { PawlError } from "../lib/errors.ts";
 import { patient } from "./patient.ts";
 import type { QuestionTracker } from "./question-tracker.ts";
 import { type Put, Saver } from "./saver.ts";
-import type { Beside } from "./write-tuples.ts";
+import type { Beside, FilesFrom } from "./write-tuples.ts";
 
 export interface Writer {
   /** Sees the questions that are loaded and written, of all namespaces. */
@@ -28,6 +28,9 @@ export class FencedSaver extends Saver {
   readonly #owner: Owner;
   readonly #tracker: QuestionTracker | undefined;
   readonly #graph: Writer["graph"];
+  /** The checkpoints of the outermost graph that were read last, by its id and as the newest. */
+  #chosen: CheckpointTuple | undefined;
+  #newest: CheckpointTuple | undefined;
 
   constructor(pool: pg.Pool, owner: Owner, { tracker, graph }: Writer = {}) {
     super(pool);
@@ -44,7 +47,23 @@ export class FencedSaver extends Saver {
   override async getTuple(config: RunnableConfig): Promise<CheckpointTuple | undefined> {
     const tuple = await super.getTuple(config);
     if (tuple) this.#tracker?.loaded(tuple);
+    if (tuple && !tuple.config.configurable?.["checkpoint_ns"]) {
+      if (config.configurable?.["checkpoint_id"]) this.#chosen = tuple;
+      else this.#newest = tuple;
+    }
     return tuple;
+  }
+
+  /**
+   * What tasks did to the files after a checkpoint belongs to what follows their step. A fork repeats them, and so does
+   * an input or an edit at a checkpoint that was chosen. The library stores a fork behind the checkpoint that it copies,
+   * or (`__copy__`) beside it.
+   */
+  protected override filesFrom(before: string | null, { source }: CheckpointMetadata): FilesFrom {
+    const isChosen = before !== null && idOf(this.#chosen?.config) === before;
+    if (source !== "fork") return { checkpointId: before, withChanges: source === "loop" || !isChosen };
+    const beside = [this.#chosen, this.#newest].find((read) => read && idOf(read.parentConfig) === before);
+    return { checkpointId: isChosen ? before : (idOf(beside?.config) ?? before), withChanges: false };
   }
 
   protected override store(put: Put, beside?: Beside): Promise<RunnableConfig> {
@@ -65,4 +84,8 @@ export class FencedSaver extends Saver {
   override deleteThread(): Promise<never> {
     return Promise.reject(new PawlError("unsupported", "A run cannot delete its thread"));
   }
+}
+
+function idOf(config: RunnableConfig | undefined): string | null {
+  return (config?.configurable?.["checkpoint_id"] as string | undefined) ?? null;
 }

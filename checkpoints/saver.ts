@@ -40,7 +40,7 @@ import { openRow, sealCheckpoint, sealWrites, writePlace } from "./sealed-rows.t
 import { Serializer } from "./serializer.ts";
 import type { Value } from "./stored-values.ts";
 import { deleteThreadCheckpoints } from "./thread-data.ts";
-import { type Beside, putCheckpoint, putWrites } from "./write-tuples.ts";
+import { type Beside, type FilesFrom, putCheckpoint, putWrites } from "./write-tuples.ts";
 
 /** What `put` is called with. */
 export interface Put {
@@ -69,6 +69,11 @@ export class Saver extends PostgresSaver {
   /** On whose behalf writes happen; null for writes that are not fenced. */
   protected owner(_threadId: string): Owner | null {
     return null;
+  }
+
+  /** Whose files a checkpoint of the outermost graph begins with, by the checkpoint before it (null: the first). */
+  protected filesFrom(before: string | null, _metadata: CheckpointMetadata): FilesFrom {
+    return { checkpointId: before, withChanges: true };
   }
 
   /** Growing and unique: a whole number that counts, and a random fraction. Called without `this` by the library. */
@@ -135,6 +140,7 @@ export class Saver extends PostgresSaver {
         row: [thread_id, checkpoint_ns, checkpoint.id, checkpoint_id ?? null],
         checkpoint: stripped,
         metadata: cleanJson(dumped),
+        ...(checkpoint_ns === "" && { files: this.filesFrom(checkpoint_id ?? null, metadata) }),
         ...sealCheckpoint(this.#encryption, { thread_id, checkpoint_ns }, planned),
         ...(beside && { beside }),
       }),

@@ -3,9 +3,10 @@
  * taken the thread's ownership before.
  */
 import type { Queryable } from "../db/pool.ts";
+import { copyThreadFiles, deleteRunFiles, deleteThreadFiles } from "./files.ts";
 import { sweepThread } from "./sweep.ts";
 
-/** Deletes all checkpoints, values and pending writes of a thread. */
+/** Deletes all checkpoints, values, pending writes and files of a thread. */
 export async function deleteThreadCheckpoints(tx: Queryable, threadId: string): Promise<void> {
   await tx.query({
     name: "delete-thread-checkpoints",
@@ -16,12 +17,13 @@ export async function deleteThreadCheckpoints(tx: Queryable, threadId: string): 
       delete from checkpoints where thread_id = $1`,
     values: [threadId],
   });
+  await deleteThreadFiles(tx, threadId);
 }
 
 /**
  * Deletes the checkpoints that a run stored, in all namespaces, with their pending writes and the channel values that
  * no other checkpoint of the thread refers to, and what it wrote to the checkpoint it started from: answers, results of
- * tasks. The checkpoint before the run becomes the newest again, and a question that the run answered is open again.
+ * tasks, changes of files. The checkpoint before the run becomes the newest again, and a question that the run answered is open again.
  *
  * A second question of the same task takes the place of the first in the table, and goes with the run: the task then
  * waits without a question, and asks again when the thread goes on.
@@ -39,10 +41,11 @@ export async function deleteRunCheckpoints(tx: Queryable, threadId: string, runI
          and (w.run_id = $2 or (w.checkpoint_ns, w.checkpoint_id) in (select checkpoint_ns, checkpoint_id from gone))`,
     values: [threadId, runId],
   });
+  await deleteRunFiles(tx, threadId, runId);
   await sweepThread(tx, threadId);
 }
 
-/** Copies all of a thread's checkpoints to another thread, in the order in which they were stored. */
+/** Copies all of a thread's checkpoints and files to another thread, in the order in which they were stored. */
 export async function copyThreadCheckpoints(tx: Queryable, from: string, to: string): Promise<void> {
   await tx.query({
     name: "copy-thread-checkpoints",
@@ -60,12 +63,13 @@ export async function copyThreadCheckpoints(tx: Queryable, from: string, to: str
                                        run_id)
         select $2, checkpoint_ns, checkpoint_id, task_id, idx, channel, type, blob, items, run_id
           from checkpoint_writes where thread_id = $1)
-      insert into checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata)
-      select $2, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint,
+      insert into checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, files, metadata)
+      select $2, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, files,
              case when metadata ? 'thread_id' then jsonb_set(metadata, '{thread_id}', to_jsonb($2::text)) else metadata end
         from checkpoints
        where thread_id = $1
        order by seq`,
     values: [from, to],
   });
+  await copyThreadFiles(tx, from, to);
 }

@@ -5,7 +5,16 @@
  */
 import { fence, leaseLost, type Owner } from "../db/fence.ts";
 import type { Queryable } from "../db/pool.ts";
+import { versionAt } from "./files.ts";
 import type { Item } from "./stored-chunks.ts";
+
+/** The checkpoint whose files a new one begins with. */
+export interface FilesFrom {
+  /** Null for a thread's first checkpoint. */
+  readonly checkpointId: string | null;
+  /** Whether what its tasks did since belongs to the new one. */
+  readonly withChanges: boolean;
+}
 
 export interface PutCheckpoint {
   readonly owner: Owner | null;
@@ -17,6 +26,8 @@ export interface PutCheckpoint {
   /** What the values refer to and may not be there yet. */
   readonly items: readonly Item[];
   readonly beside?: Beside;
+  /** Absent for a checkpoint of an inner graph, whose files are those of the outermost one. */
+  readonly files?: FilesFrom | undefined;
 }
 
 /** A row of another table. It is there already when the statement is repeated since its answer was lost. */
@@ -52,8 +63,13 @@ export async function putCheckpoint(db: Queryable, put: PutCheckpoint): Promise<
   const [thread = "", ns = "", id, parent] = put.row.map((value) => `${parameters.add(value)}::text`);
   const checkpoint = `${parameters.add(JSON.stringify(put.checkpoint))}::jsonb`;
   const metadata = `${parameters.add(JSON.stringify(put.metadata))}::jsonb`;
+  const files = put.files
+    ? versionAt(thread, `${parameters.add(put.files.checkpointId)}::text`, {
+        withChanges: `${parameters.add(put.files.withChanges)}::boolean`,
+      })
+    : "null::bytea";
   const { rows } = await db.query<{ landed: boolean; channels: string[] | null }>({
-    ...named(`put-checkpoint${put.owner ? "-fenced" : ""}${put.beside ? "-beside" : ""}`, [put.values, items, needs]),
+    ...named(nameOf(put), [put.values, items, needs]),
     text: `
       with ${parameters.fence},
       ${needs.length > 0 ? `${basesHeld(parameters, { thread, ns, needs })},` : ""}
@@ -63,8 +79,8 @@ export async function putCheckpoint(db: Queryable, put: PutCheckpoint): Promise<
       ${put.beside ? `${besideStored(parameters, put.beside)},` : ""}
       fresh as (${put.values.length > 0 ? valuesStored(parameters, { thread, ns, values: put.values }) : "select null as channel where false"}),
       stored as (
-        insert into checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata)
-        select ${thread}, ${ns}, ${id}, ${parent}, ${checkpoint}, ${metadata} from allowed
+        insert into checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata, files)
+        select ${thread}, ${ns}, ${id}, ${parent}, ${checkpoint}, ${metadata}, ${files} from allowed
             on conflict (thread_id, checkpoint_ns, checkpoint_id)
             do update set checkpoint = excluded.checkpoint, metadata = excluded.metadata)
       select exists (select from allowed) as landed, (select array_agg(channel) from fresh) as channels from fence`,
@@ -72,6 +88,10 @@ export async function putCheckpoint(db: Queryable, put: PutCheckpoint): Promise<
   });
   if (!rows[0]) throw lost(put.owner);
   return rows[0].landed ? new Set(rows[0].channels) : undefined;
+}
+
+function nameOf({ owner, beside, files }: PutCheckpoint): string {
+  return `put-checkpoint${owner ? "-fenced" : ""}${beside ? "-beside" : ""}${files ? "" : "-inner"}`;
 }
 
 /**

@@ -81,6 +81,7 @@ create table checkpoints (
   checkpoint jsonb not null,
   metadata jsonb default '{}'::jsonb not null,
   seq bigint generated always as identity not null,
+  files bytea,
   constraint checkpoints_pkey PRIMARY KEY (thread_id, checkpoint_ns, checkpoint_id)
 );
 
@@ -148,6 +149,32 @@ create table encryption_keys (
   key_id text not null,
   first_used_at timestamp with time zone default now() not null,
   constraint encryption_keys_pkey PRIMARY KEY (key_id)
+);
+
+create table file_changes (
+  thread_id text not null,
+  checkpoint_id text not null,
+  seq bigint generated always as identity not null,
+  version bytea not null,
+  run_id text,
+  effect_key text,
+  constraint file_changes_pkey PRIMARY KEY (thread_id, checkpoint_id, seq),
+  constraint file_changes_thread_id_version_fkey FOREIGN KEY (thread_id, version) REFERENCES file_versions(thread_id, hash)
+);
+
+create table file_contents (
+  thread_id text not null,
+  hash bytea not null,
+  content bytea not null,
+  created_at timestamp with time zone default now() not null,
+  constraint file_contents_pkey PRIMARY KEY (thread_id, hash)
+);
+
+create table file_versions (
+  thread_id text not null,
+  hash bytea not null,
+  entries jsonb not null,
+  constraint file_versions_pkey PRIMARY KEY (thread_id, hash)
 );
 
 create table outbox (

@@ -7,12 +7,14 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Effect, EffectAnswer, EffectContext, EffectState, KnownEffect, Reconciliation } from "./effect.ts";
 import { type EffectRow, unknownEffect } from "./effect-row.ts";
 import { PawlError } from "./errors.ts";
+import type { FileChange } from "./file-versions.ts";
 
 /** Where the rows are. Each method is one guarded statement, and throws `lease_lost` when the rows are another's now. */
 export interface EffectRows {
   /**
    * Reserves the effect for the task, unless it is under way or settled; the row as it is then. What may be repeated
-   * (an idempotent effect, a failure without a result or of another task) is reserved anew.
+   * (an idempotent effect, a failure without a result or of another task, an effect of another task on files) is
+   * reserved anew.
    */
   reserve(effect: TaskEffect): Promise<EffectRow>;
   /** `reserved` -> `dispatched`, durable, with a deadline `withinMs` from now. */
@@ -37,6 +39,7 @@ export interface AnsweredEffect {
 export interface EffectOutcome {
   readonly state: Exclude<EffectState, "dispatched">;
   readonly result?: unknown;
+  readonly files?: FileChange | undefined;
 }
 
 const DEFAULT_TIMEOUT_MS = 60_000;
@@ -106,6 +109,7 @@ export class EffectLedger {
     await this.#rows.settle(effect, row.attempt, {
       state: effect.isFailure?.(result) ? "failed" : "committed",
       result: result ?? null,
+      files: effect.changeOfFiles?.(),
     });
     return result;
   }

@@ -3,6 +3,8 @@
  * nodes) and those who keep the ledger. Who runs it is `EffectLedger`.
  */
 
+import type { FileChange } from "./file-versions.ts";
+
 export interface EffectContext {
   /** The same for every attempt at this effect: hand it to the other side so that it can tell a repetition. */
   readonly idempotencyKey: string;
@@ -34,6 +36,11 @@ export interface Effect<T = unknown> {
   readonly timeoutMs?: number;
   /** Whether `result` says that nothing happened. Another task may then try again. */
   isFailure?(result: T): boolean;
+  /**
+   * For an effect on the thread's files and on nothing else: what `fn` did to them, recorded with its result. The files
+   * of a fork are other ones, so another task does not take the result over but does it again.
+   */
+  changeOfFiles?(): FileChange | undefined;
   /** Asks the other side about an irreversible effect whose outcome was lost. */
   reconcile?(context: ReconcileContext): Promise<Reconciliation<T>>;
 }

@@ -5,15 +5,19 @@
  * graph file also works under other servers and in tests.
  */
 import { randomUUID } from "node:crypto";
+import { z } from "zod";
 import type { Effect, EffectAnswer, EffectContext, KnownEffect, UnknownEffect } from "./effect.ts";
 import { EffectLedger } from "./effect-ledger.ts";
 import { EffectsInMemory } from "./effects-in-memory.ts";
 import { PawlError } from "./errors.ts";
+import type { FileVersions } from "./file-versions.ts";
 
 /** The key in `config.configurable`. Every key that begins with `__` is stripped from streams and stored metadata. */
 export const HOST_KEY = "__pawl_run";
 /** Where LangGraph says which task runs: the same after a crash and an answer, another one on a fork. */
 const TASK_KEY = "__pregel_task_id";
+/** Where it says which checkpoints a task goes on from, by namespace. */
+const CheckpointMap = z.object({ "": z.string() });
 
 export interface HostPorts {
   /**
@@ -26,6 +30,8 @@ export interface HostPorts {
   answerEffect(about: UnknownEffect, answer: EffectAnswer): Promise<void>;
   /** What the ledger knows about these tool calls of the thread. */
   knownEffects(toolCallIds: readonly string[]): Promise<KnownEffect[]>;
+  /** The thread's files as the task's step has them. Absent without a host: then the folder is all there is. */
+  readonly files?: FileVersions | undefined;
   now(): Date;
   /** A number in [0, 1). `name` tells the draws of one node apart. */
   random(name: string): number;
@@ -34,8 +40,10 @@ export interface HostPorts {
 }
 
 /** The part of a host that keeps the ledger; the rest is the same wherever a node runs. */
-export interface Host extends Omit<HostPorts, "effect" | "answerEffect" | "knownEffects"> {
+export interface Host extends Omit<HostPorts, "effect" | "answerEffect" | "knownEffects" | "files"> {
   readonly ledger: Pick<EffectLedger, "perform" | "answer" | "known">;
+  /** `checkpointId`: of the outermost graph; empty before there is one. */
+  files?(checkpointId: string): FileVersions;
 }
 
 const hosts = new Map<string, Host>();
@@ -54,18 +62,24 @@ export function hostOf(config: { configurable?: Record<string, unknown> | undefi
   const token = config?.configurable?.[HOST_KEY];
   const task = config?.configurable?.[TASK_KEY];
   const taskId = typeof task === "string" ? task : "";
-  if (typeof token === "string" && isHosting) return portsOf(hosts.get(token) ?? gone, taskId);
-  return portsOf({ ...plain, ledger: ledgerInMemory(String(config?.configurable?.["thread_id"])) }, taskId);
+  const { data } = CheckpointMap.safeParse(config?.configurable?.["checkpoint_map"]);
+  const at = { taskId, checkpointId: data?.[""] ?? "" };
+  if (typeof token === "string" && isHosting) return portsOf(hosts.get(token) ?? gone, at);
+  return portsOf({ ...plain, ledger: ledgerInMemory(String(config?.configurable?.["thread_id"])) }, at);
 }
 
 const plain: Omit<Host, "ledger"> = { now: () => new Date(), random: () => Math.random(), id: () => randomUUID() };
 
-function portsOf({ ledger, now, random, id }: Host, taskId: string): HostPorts {
+function portsOf(host: Host, { taskId, checkpointId }: { taskId: string; checkpointId: string }): HostPorts {
+  const { ledger, now, random, id } = host;
   return {
     effect: (effect, fn) => ledger.perform({ ...effect, taskId }, fn),
     answerEffect: ({ key, attempt, answers }, answer) =>
       ledger.answer({ key, taskId, attempt, ordinal: answers }, answer),
     knownEffects: (toolCallIds) => ledger.known(toolCallIds),
+    get files() {
+      return host.files?.(checkpointId);
+    },
     now,
     random,
     id,
@@ -79,6 +93,9 @@ const gone: Host = {
     perform: ({ name }) => Promise.reject(new PawlError("lease_lost", `The run is over: ${name} is not executed`)),
     answer: () => Promise.reject(new PawlError("lease_lost", "The run is over")),
     known: () => Promise.reject(new PawlError("lease_lost", "The run is over")),
+  },
+  files: () => {
+    throw new PawlError("lease_lost", "The run is over");
   },
 };
 

@@ -4,6 +4,7 @@
  */
 import { isGraphDrained, type RunControl } from "@langchain/langgraph";
 import type pg from "pg";
+import { FilesInPostgres } from "../checkpoints/files.ts";
 import { QuestionTracker } from "../checkpoints/question-tracker.ts";
 import { repeatable } from "../db/retry.ts";
 import { asError } from "../lib/errors.ts";
@@ -94,8 +95,10 @@ async function streamEvents(
 }
 
 function hostFor({ pool, run, signal }: AttemptOptions): Host {
+  const startedAt = run.kwargs.checkpoint?.checkpoint_id;
   return {
     ledger: new RunLedger({ db: pool, owner: run, run, signal, durability: run.kwargs.durability }),
+    files: (checkpointId) => new FilesInPostgres({ db: repeatable(pool), owner: run, checkpointId, startedAt }),
     now: () => new Date(),
     random: () => Math.random(),
     id: () => uuidv7(),

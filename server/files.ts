@@ -5,53 +5,28 @@
 import { type Context, Hono } from "hono";
 import { z } from "zod";
 import { PawlError } from "../lib/errors.ts";
+import { hashOf } from "../lib/file-versions.ts";
 import { ThreadId } from "../lib/ids.ts";
-import type { Principal } from "../lib/principal.ts";
-import { deleteWorkspaceFile, listWorkspace, readWorkspaceFile, writeWorkspaceFile } from "../tools/sandbox/files.ts";
+import type { ThreadFiles } from "../runs/threads/files.ts";
 import { FileError, type FileErrorCode, guestRoot } from "../tools/sandbox/paths.ts";
 import { defaultPolicy } from "../tools/sandbox/types.ts";
-import { inTurn } from "../tools/sandbox/turns.ts";
-import { openWorkspace, type Workspace } from "../tools/sandbox/workspace.ts";
+import { fileAt, withFile, without } from "../tools/sandbox/version-edits.ts";
 import type { ServerEnv } from "./app.ts";
 import { parse, parseParam } from "./parse.ts";
 import { principalOf } from "./principal.ts";
 
 const maxListed = 1_000;
-const maxBytes = defaultPolicy.fileMb * 1_024 * 1_024;
 
-export interface FileRoutesOptions {
-  readonly dataDir: string;
-  /** Throws `thread_not_found` for a thread that is not there, or another tenant's. */
-  readonly requireThread: (principal: Principal, threadId: ThreadId) => Promise<unknown>;
-}
-
-export function fileRoutes({ dataDir, requireThread }: FileRoutesOptions): Hono<ServerEnv> {
+export function fileRoutes(files: ThreadFiles): Hono<ServerEnv> {
   const app = new Hono<ServerEnv>();
 
-  async function withFile<T>(c: Context<ServerEnv>, work: (workspace: Workspace, path: string) => Promise<T>) {
-    const threadId = parseParam(ThreadId, c, "thread_id");
-    await requireThread(principalOf(c), threadId);
-    try {
-      return await work(await openWorkspace(dataDir, threadId), pathOf(c));
-    } catch (error) {
-      throw error instanceof FileError ? new PawlError(codes[error.code], error.message) : error;
-    }
-  }
-
-  app.get("/threads/:thread_id/files", (c) =>
-    withFile(c, async (workspace) => {
-      const { entries, more } = await listWorkspace(workspace, ".", maxListed);
-      const files = entries.filter(({ type }) => type === "file");
-      return c.json({
-        files: files.map(({ path, size, modifiedAt }) => ({ path, size, modified_at: modifiedAt })),
-        more,
-      });
-    }),
+  app.get("/threads/:thread_id/files", async (c) =>
+    c.json(await files.list(principalOf(c), parseParam(ThreadId, c, "thread_id"), maxListed)),
   );
 
   app.get("/threads/:thread_id/files/*", (c) =>
-    withFile(c, async (workspace, path) => {
-      const bytes = await readWorkspaceFile(workspace, path, maxBytes);
+    withPath(c, async (threadId, path) => {
+      const bytes = await files.read(principalOf(c), threadId, (entries) => fileAt(entries, path).hash);
       return c.body(new Uint8Array(bytes), 200, {
         "content-type": "application/octet-stream",
         "content-disposition": `attachment; filename*=UTF-8''${encodeRfc5987(path.split("/").at(-1)!)}`,
@@ -63,21 +38,33 @@ export function fileRoutes({ dataDir, requireThread }: FileRoutesOptions): Hono<
   );
 
   app.put("/threads/:thread_id/files/*", (c) =>
-    withFile(c, async (workspace, path) => {
-      const content = new Uint8Array(await c.req.arrayBuffer());
-      await inTurn(workspace.root, () => writeWorkspaceFile(workspace, { path, content }, defaultPolicy));
+    withPath(c, async (threadId, path) => {
+      const content = Buffer.from(await c.req.arrayBuffer());
+      const added = { hash: hashOf(content), content };
+      await files.edit(principalOf(c), threadId, (entries) => ({
+        entries: withFile(entries, { path, hash: added.hash, size: content.length }, defaultPolicy),
+        added,
+      }));
       return c.body(null, 204);
     }),
   );
 
   app.delete("/threads/:thread_id/files/*", (c) =>
-    withFile(c, async (workspace, path) => {
-      await inTurn(workspace.root, () => deleteWorkspaceFile(workspace, path));
+    withPath(c, async (threadId, path) => {
+      await files.edit(principalOf(c), threadId, (entries) => ({ entries: without(entries, path) }));
       return c.body(null, 204);
     }),
   );
 
   return app;
+}
+
+async function withPath<T>(c: Context<ServerEnv>, work: (threadId: ThreadId, path: string) => Promise<T>): Promise<T> {
+  try {
+    return await work(parseParam(ThreadId, c, "thread_id"), pathOf(c));
+  } catch (error) {
+    throw error instanceof FileError ? new PawlError(codes[error.code], error.message) : error;
+  }
 }
 
 const codes = {

@@ -90,10 +90,7 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
         openAnswers,
       }),
       threadRoutes(runtime.threads),
-      fileRoutes({
-        dataDir: config.dataDir,
-        requireThread: (principal, threadId) => runtime.threads.get(principal, threadId),
-      }),
+      fileRoutes(runtime.threads.files),
       assistantRoutes(runtime.assistants),
     ],
   });

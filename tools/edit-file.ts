@@ -16,6 +16,7 @@ export const editFile = defineTool({
   }),
   // A crash between the edit and the record of it repeats the edit: at worst on this conversation's own file.
   effect: "idempotent",
+  usesFiles: true,
   async run({ file_path, old_string, new_string, replace_all }, context) {
     const { occurrences } = await withFiles(context, (backend) =>
       backend.edit(file_path, old_string, new_string, replace_all),

@@ -12,11 +12,14 @@ import type { Effect, EffectContext, ReconcileContext, Reconciliation, UnknownEf
 import { isPawlError } from "../lib/errors.ts";
 import { createLog } from "../lib/log.ts";
 import { failed, succeeded, type ToolOutcome } from "./result.ts";
+import { type StepFiles, withStepFiles } from "./step-files.ts";
 import { type Tool, type ToolContext, ToolFailure } from "./tool.ts";
 
 /** For failures that the tool calls transient; never for time-outs, bad arguments or irreversible effects. */
 const maxAttempts = 3;
 const firstDelayMs = 100;
+/** How long a tool that works on files may go on after its time before the next one gets them. */
+const maxLingerMs = 5_000;
 
 export type ExecuteContext = Pick<ToolContext, "threadId" | "toolCallId" | "signal" | "host" | "sandbox"> & {
   readonly config?: Config;
@@ -31,47 +34,74 @@ export async function executeTool(tool: Tool, rawArgs: unknown, context: Execute
   if (!input.success) return failed("INVALID_ARGS", z.prettifyError(input.error));
   const key = `${context.toolCallId}:${jsonDigest(rawArgs)}`;
   const call = new Call(tool, input.data, context);
+  const files = tool.usesFiles ? call.context.host.files : undefined;
+  if (!files) return perform(call, key);
+  return withStepFiles({ files, context: call.context }, async (step) => {
+    try {
+      return await perform(call, key, step);
+    } finally {
+      await call.ended();
+    }
+  });
+}
+
+async function perform(call: Call, key: string, step?: StepFiles): Promise<ToolOutcome> {
+  const { tool, context } = call;
   if (tool.effect === "none") {
     const deadline = new Date(context.host.now().getTime() + tool.timeoutMs);
     return call.run({ idempotencyKey: key, deadline, signal: context.signal });
   }
   try {
-    return await context.host.effect(call.effect(key, tool.effect), (effect) => call.run(effect));
+    return await context.host.effect(call.effect(key, tool.effect, step), async (effect) => {
+      const outcome = await call.run(effect);
+      if (!step) return outcome;
+      await call.ended();
+      return step.keep(outcome);
+    });
   } catch (error) {
     return call.outcomeOf(error);
   }
 }
 
 class Call {
-  readonly #tool: Tool;
+  readonly tool: Tool;
+  readonly context: ExecuteContext & { readonly config: Config };
   readonly #input: unknown;
-  readonly #context: ExecuteContext & { readonly config: Config };
+  #work: Promise<unknown> = Promise.resolve();
 
   constructor(tool: Tool, input: unknown, context: ExecuteContext) {
-    this.#tool = tool;
+    this.tool = tool;
     this.#input = input;
-    this.#context = { ...context, config: context.config ?? config() };
+    this.context = { ...context, config: context.config ?? config() };
   }
 
-  effect(key: string, kind: "idempotent" | "irreversible"): Effect<ToolOutcome> {
-    const { name, timeoutMs } = this.#tool;
+  /** When the tool has really ended, which a call that ran out of time does not wait for; or does not seem to. */
+  async ended(): Promise<void> {
+    await Promise.race([this.#work.catch(() => {}), delay(maxLingerMs, undefined, { ref: false })]);
+  }
+
+  effect(key: string, kind: "idempotent" | "irreversible", step?: StepFiles): Effect<ToolOutcome> {
+    const { name, timeoutMs } = this.tool;
     return {
       key,
       name,
       kind,
-      toolCallId: this.#context.toolCallId,
+      toolCallId: this.context.toolCallId,
       timeoutMs,
       isFailure: ({ status }) => status === "error",
+      ...(step && { changeOfFiles: () => step.change }),
       reconcile: (context) => this.#reconcile(context),
     };
   }
 
   async run(effect: EffectContext): Promise<ToolOutcome> {
-    const outer = AbortSignal.any([this.#context.signal, effect.signal]);
+    const outer = AbortSignal.any([this.context.signal, effect.signal]);
     try {
-      return await within(this.#tool.timeoutMs, outer, (signal) =>
-        this.#attempt({ ...this.#context, ...effect, signal }),
-      );
+      return await within(this.tool.timeoutMs, outer, (signal) => {
+        const work = this.#attempt({ ...this.context, ...effect, signal });
+        this.#work = work;
+        return work;
+      });
     } catch (error) {
       outer.throwIfAborted();
       if (isAboutTheRun(error)) throw error;
@@ -81,12 +111,12 @@ class Call {
 
   /** What the ledger threw. */
   outcomeOf(error: unknown): ToolOutcome {
-    this.#context.signal.throwIfAborted();
+    this.context.signal.throwIfAborted();
     if (error instanceof Unforeseen) return error.outcome;
     if (!isPawlError(error, "effect_unknown")) throw error;
     if (isAboutTheRun(error.cause)) throw error.cause;
     const effect = error.facts as unknown as UnknownEffect;
-    const sent = `${this.#tool.name} was sent, and whether it happened is not known.`;
+    const sent = `${this.tool.name} was sent, and whether it happened is not known.`;
     if (!effect.abandoned)
       return { ...failed("EFFECT_UNKNOWN", `${sent} Do not repeat it; a person has to look.`), effect };
     const remark = effect.abandoned.message === undefined ? "" : ` The reviewer says: ${effect.abandoned.message}`;
@@ -94,12 +124,12 @@ class Call {
   }
 
   async #reconcile(context: ReconcileContext): Promise<Reconciliation<ToolOutcome>> {
-    if (!this.#tool.reconcile) return { happened: "unknown" };
-    const outer = AbortSignal.any([this.#context.signal, context.signal]);
+    if (!this.tool.reconcile) return { happened: "unknown" };
+    const outer = AbortSignal.any([this.context.signal, context.signal]);
     try {
-      const said = await within(this.#tool.timeoutMs, outer, (signal) =>
+      const said = await within(this.tool.timeoutMs, outer, (signal) =>
         // A promise at once: a hook may throw before it returns one.
-        (async () => this.#tool.reconcile?.(this.#input, { ...this.#context, ...context, signal }))(),
+        (async () => this.tool.reconcile?.(this.#input, { ...this.context, ...context, signal }))(),
       );
       if (said?.happened === true) return { happened: true, result: succeeded(said.result) };
       return said?.happened === false ? said : { happened: "unknown" };
@@ -113,10 +143,10 @@ class Call {
   async #attempt(context: ToolContext): Promise<ToolOutcome> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return succeeded(await this.#tool.run(this.#input, context));
+        return succeeded(await this.tool.run(this.#input, context));
       } catch (error) {
         if (!(error instanceof ToolFailure)) throw error;
-        if (!error.transient || this.#tool.effect === "irreversible") return failed(error.code, error.message);
+        if (!error.transient || this.tool.effect === "irreversible") return failed(error.code, error.message);
         if (attempt === maxAttempts) return failed("MAX_RETRIES", `${error.message} (${maxAttempts} attempts)`);
         await delay(firstDelayMs * 2 ** (attempt - 1), undefined, { signal: context.signal });
       }
@@ -124,7 +154,7 @@ class Call {
   }
 
   #unforeseen(error: unknown): ToolOutcome {
-    const { name, effect, timeoutMs } = this.#tool;
+    const { name, effect, timeoutMs } = this.tool;
     const isTimeout = error instanceof ToolTimeout;
     if (!isTimeout) {
       if (isPawlError(error, "sandbox_denied") || isPawlError(error, "tool_denied"))
@@ -139,7 +169,7 @@ class Call {
   }
 
   #log(error: unknown, message: string): void {
-    createLog(this.#context.config.logLevel).error({ error, tool: this.#tool.name }, message);
+    createLog(this.context.config.logLevel).error({ error, tool: this.tool.name }, message);
   }
 }
 

@@ -16,6 +16,7 @@ export const grep = defineTool({
     glob: z.string().max(500).optional().describe("Only in files whose name matches, for example *.md"),
   }),
   effect: "none",
+  usesFiles: true,
   async run({ pattern, path, glob }, context) {
     const found = await withFiles(context, (backend) => backend.grep(pattern, path, glob, maxMatches));
     const matches = found.matches?.map((match) => ({ ...match, text: headAndTail(match.text, maxLineBytes) }));

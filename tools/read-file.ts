@@ -17,6 +17,7 @@ export const readFile = defineTool({
     limit: z.number().int().min(1).max(maxLines).default(maxLines).describe("Lines to read"),
   }),
   effect: "none",
+  usesFiles: true,
   async run({ file_path, offset, limit }, context) {
     const page = await withFiles(context, (backend) => backend.read(file_path, offset, limit));
     if (typeof page.content !== "string") throw new ToolFailure("FAILED", `${file_path} is not a text file`);

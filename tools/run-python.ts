@@ -18,6 +18,7 @@ export const runPython = defineTool({
   }),
   // A crash in the middle repeats the program: at worst on this conversation's own files.
   effect: "idempotent",
+  usesFiles: true,
   timeoutMs: codeMs + startAllowanceMs,
   async run({ code, stdin = "" }, context) {
     return programResult(await runCode({ language: "python", code, stdin, timeoutMs: codeMs }, context));

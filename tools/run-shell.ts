@@ -18,6 +18,7 @@ export const runShell = defineTool({
   }),
   // A crash in the middle repeats the script: at worst on this conversation's own files.
   effect: "idempotent",
+  usesFiles: true,
   timeoutMs: codeMs + startAllowanceMs,
   async run({ command, stdin = "" }, context) {
     return programResult(await runCode({ language: "shell", code: command, stdin, timeoutMs: codeMs }, context));

@@ -38,6 +38,11 @@ export interface Tool<Input extends z.ZodType = z.ZodType> {
   /** Whether a person has to agree before each call. */
   readonly needsApproval: boolean;
   readonly timeoutMs: number;
+  /**
+   * Whether it works on the conversation's files (and then on nothing else in the world): it gets those of its step, and
+   * what it did to them is kept with its result. Such calls of one thread take turns.
+   */
+  readonly usesFiles: boolean;
   /** Returns JSON. Throws `ToolFailure` for a failure whose text the model may read. */
   run(input: z.output<Input>, context: ToolContext): Promise<unknown>;
   /**
@@ -50,11 +55,11 @@ export interface Tool<Input extends z.ZodType = z.ZodType> {
 /** Ten seconds unless the tool says otherwise (the tool executor's default). */
 const defaultTimeoutMs = 10_000;
 
-type ToolDefinition<Input extends z.ZodType> = Omit<Tool<Input>, "needsApproval" | "timeoutMs"> &
-  Partial<Pick<Tool<Input>, "needsApproval" | "timeoutMs">>;
+type ToolDefinition<Input extends z.ZodType> = Omit<Tool<Input>, "needsApproval" | "timeoutMs" | "usesFiles"> &
+  Partial<Pick<Tool<Input>, "needsApproval" | "timeoutMs" | "usesFiles">>;
 
 export function defineTool<Input extends z.ZodType>(definition: ToolDefinition<Input>): Tool<Input> {
-  return Object.freeze({ needsApproval: false, timeoutMs: defaultTimeoutMs, ...definition });
+  return Object.freeze({ needsApproval: false, timeoutMs: defaultTimeoutMs, usesFiles: false, ...definition });
 }
 
 export type ToolErrorCode =

@@ -61,7 +61,8 @@ export class EffectsInPostgres implements EffectRows {
     this.#signal = signal;
   }
 
-  reserve({ key, taskId, name, kind, toolCallId }: TaskEffect): Promise<EffectRow> {
+  reserve(effect: TaskEffect): Promise<EffectRow> {
+    const { key, taskId, name, kind, toolCallId } = effect;
     return this.#row({
       name: "reserve-effect",
       text: `
@@ -78,12 +79,21 @@ export class EffectsInPostgres implements EffectRows {
                 where e.state = 'reserved'
                    or (e.state = 'failed' and (e.result is null or e.task_id is distinct from excluded.task_id))
                    or (e.state in ('dispatched', 'unknown') and excluded.kind = 'idempotent')
+                   or (e.state in ('committed', 'failed') and $10 and e.task_id is distinct from excluded.task_id)
                returning *)
         select ${columns} from mine e
         union all
         select ${columns} from effects e, fence
          where e.thread_id = $1 and e.key = $3 and not exists (select from mine)`,
-      values: [...this.#keys(key, taskId), this.#run.tenant, this.#run.run_id, name, kind, toolCallId ?? null],
+      values: [
+        ...this.#keys(key, taskId),
+        this.#run.tenant,
+        this.#run.run_id,
+        name,
+        kind,
+        toolCallId ?? null,
+        effect.changeOfFiles !== undefined,
+      ],
     });
   }
 
@@ -109,19 +119,25 @@ export class EffectsInPostgres implements EffectRows {
    * Waits while Postgres is away: what is known must not be lost with a connection. If a try that failed did land, the
    * next one finds nothing to change, and the run goes on elsewhere, from the stored result.
    */
-  async settle({ key }: TaskEffect, attempt: number, { state, result }: EffectOutcome): Promise<void> {
+  async settle({ key }: TaskEffect, attempt: number, { state, result, files }: EffectOutcome): Promise<void> {
     const query = {
       name: "settle-effect",
       text: `
         with ${fence},
-             ${durable}
+             ${durable},
+             settled as (
         update effects e
            set state = $5, result = $6,
                settled_at = case when $5 <> 'reserved' then clock_timestamp() end,
                dispatched_at = case when $5 <> 'reserved' then e.dispatched_at end,
                deadline = case when $5 <> 'reserved' then e.deadline end
           from durable
-         where e.thread_id = $1 and e.key = $3 and e.attempt = $4 and e.state = any($7)`,
+         where e.thread_id = $1 and e.key = $3 and e.attempt = $4 and e.state = any($7)
+        returning e.thread_id::text),
+             changed as (
+               insert into file_changes (thread_id, checkpoint_id, version, run_id, effect_key)
+               select thread_id, $8, decode($9, 'hex'), $10, $3 from settled where $9 is not null)
+        select from settled`,
       values: [
         this.#owner.thread_id,
         this.#owner.epoch,
@@ -130,6 +146,9 @@ export class EffectsInPostgres implements EffectRows {
         state,
         result === undefined ? null : JSON.stringify(result),
         cameFrom[state],
+        files?.checkpointId ?? null,
+        files?.version ?? null,
+        this.#run.run_id,
       ],
     };
     const { rowCount } = await untilReachable(() => this.#db.query(query), this.#signal);

@@ -11,6 +11,7 @@ import type { ThreadState } from "../stream/state.ts";
 import { copyThread } from "./copy.ts";
 import { createThread, type ThreadCreate } from "./create.ts";
 import { deleteThread } from "./delete.ts";
+import { createThreadFiles, type ThreadFiles } from "./files.ts";
 import { getThread } from "./get.ts";
 import { patchState } from "./patch-state.ts";
 import { patchThread, type ThreadPatch } from "./patch.ts";
@@ -28,6 +29,7 @@ type On<T> = T & { readonly threadId: ThreadId };
 
 /** Whoever names a thread that is not there, or another tenant's, gets `thread_not_found`. */
 export interface Threads {
+  readonly files: ThreadFiles;
   /** Throws `already_exists`, and `invalid_input` for supersteps that cannot be replayed. */
   create(principal: Principal, body: ThreadCreate): Promise<Thread>;
   get(principal: Principal, threadId: ThreadId): Promise<Thread>;
@@ -73,6 +75,7 @@ export function createThreads(context: ThreadsContext): Threads {
   }
 
   return {
+    files: createThreadFiles(pool),
     create: (principal, body) => createThread(context, principal, body),
     get: (principal, threadId) => getThread(pool, principal, threadId),
     ttl: (principal, threadId) => getTtl(pool, principal, threadId),

@@ -16,6 +16,10 @@ export interface FileEntry {
   readonly type: "file" | "directory" | "other";
   readonly size: number;
   readonly modifiedAt: Date;
+  readonly executable: boolean;
+  /** The time at which the system last changed it, which no guest can set, in milliseconds; and what else tells a change. */
+  readonly changedMs: number;
+  readonly stamp: string;
 }
 
 export type WorkspaceLimits = Pick<Policy, "fileMb" | "workspaceMb" | "files">;
@@ -64,7 +68,17 @@ export async function writeWorkspaceFile(
   await using folder = await openFolder(workspace, folders, { path, create: true });
   const existing = await folder.stat(name, path);
   if (existing) requireRegular(existing, path);
-  await replaceFile(folder, { name, path, content });
+  await replaceFile(folder, { name, path, content, mode: 0o600 });
+}
+
+/** The same without limits, for content that was within them before. What is there must be a file, or nothing. */
+export async function restoreWorkspaceFile(
+  workspace: Workspace,
+  { path, content, executable }: { path: string; content: Uint8Array; executable: boolean },
+): Promise<void> {
+  const { folders, name } = nameOf(path);
+  await using folder = await openFolder(workspace, folders, { path, create: true });
+  await replaceFile(folder, { name, path, content, mode: executable ? 0o700 : 0o600 });
 }
 
 /** Deletes a file, or a folder with all that is in it. Links go, what they point to stays. */
@@ -125,11 +139,11 @@ function nameOf(path: string): { folders: string[]; name: string } {
 
 async function replaceFile(
   folder: Folder,
-  { name, path, content }: { name: string; path: string; content: Uint8Array },
+  { name, path, content, mode }: { name: string; path: string; content: Uint8Array; mode: number },
 ): Promise<void> {
   const partial = folder.at(`.pawl-${randomUUID()}.tmp`);
   try {
-    await using file = await open(partial, openFlags.create, 0o600);
+    await using file = await open(partial, openFlags.create, mode);
     await file.writeFile(content);
     await file.sync();
     await rename(partial, folder.at(name));
@@ -203,5 +217,13 @@ async function entriesOf(folder: Folder, parts: readonly string[]): Promise<File
 
 function entryOf(path: string, stats: Stats): FileEntry {
   const type = stats.isFile() ? "file" : stats.isDirectory() ? "directory" : "other";
-  return { path, type, size: type === "file" ? stats.size : 0, modifiedAt: stats.mtime };
+  return {
+    path,
+    type,
+    size: type === "file" ? stats.size : 0,
+    modifiedAt: stats.mtime,
+    executable: type === "file" && (stats.mode & constants.S_IXUSR) !== 0,
+    changedMs: stats.ctimeMs,
+    stamp: `${stats.ino}:${stats.ctimeMs}:${stats.size}`,
+  };
 }

@@ -9,7 +9,7 @@ import { executeToolCall } from "../../../nodes/execute-tool.ts";
 import { defineTool, type EffectKind, type Tool } from "../../../tools/index.ts";
 import { Log } from "../runs.ts";
 
-async function tell(stage: string, key: string, signal?: AbortSignal): Promise<unknown> {
+export async function tell(stage: string, key: string, signal?: AbortSignal): Promise<unknown> {
   const url = `${process.env["EFFECT_URL"]}/${stage}?key=${encodeURIComponent(key)}`;
   const response = await fetch(url, { method: "POST", signal: signal ?? null });
   return response.json();

@@ -1,0 +1,203 @@
+/**
+ * The files of a thread in Postgres, by content. A checkpoint of the outermost graph names the version that it began
+ * with (`checkpoints.files`, which `putCheckpoint` inherits); what its tasks did since are rows of `file_changes`. All
+ * contents go in and out here.
+ */
+import { fence, leaseLost, type Owner } from "../db/fence.ts";
+import type { Queryable } from "../db/pool.ts";
+import { type FileVersions, VersionEntry, versionOf } from "../lib/file-versions.ts";
+
+export interface FilesAt {
+  readonly db: Queryable;
+  readonly owner: Owner;
+  readonly checkpointId: string;
+  /** Where the run started: for a run that stores its checkpoints later, or not at all. */
+  readonly startedAt?: string | undefined;
+}
+
+/**
+ * For `select`: the version that the checkpoint `id` (SQL) of the thread in `thread` (SQL) has arrived at, and without
+ * the changes of its tasks the one that it began with.
+ */
+export function versionAt(thread: string, id: string, { withChanges = "true" } = {}): string {
+  return `coalesce(
+    (select f.version from file_changes f
+      where f.thread_id = ${thread} and f.checkpoint_id = coalesce(${id}, '') and (${withChanges} or ${id} is null)
+      order by f.seq desc limit 1),
+    (select c.files from checkpoints c
+      where c.thread_id = ${thread} and c.checkpoint_ns = '' and c.checkpoint_id = ${id}))`;
+}
+
+export class FilesInPostgres implements FileVersions {
+  readonly checkpointId: string;
+  readonly #db: Queryable;
+  readonly #owner: Owner;
+  readonly #startedAt: string | null;
+
+  constructor({ db, owner, checkpointId, startedAt }: FilesAt) {
+    this.checkpointId = checkpointId;
+    this.#db = db;
+    this.#owner = owner;
+    this.#startedAt = startedAt ?? null;
+  }
+
+  async newest(): Promise<{ version: string | null; isTracked: boolean }> {
+    const { rows } = await this.#db.query<{ version: string | null; is_tracked: boolean }>({
+      name: "newest-files",
+      // A checkpoint that is not stored yet has the files of the one that the run goes on from; of one that was chosen,
+      // those that it began with (see `FencedSaver`).
+      text: `
+        with of_thread as (select checkpoint_id, seq from checkpoints where thread_id = $1 and checkpoint_ns = ''),
+             known as (
+               select (select checkpoint_id from of_thread where checkpoint_id = $2) as own,
+                      (select checkpoint_id from of_thread where checkpoint_id = $3) as started),
+             stored as (
+               select coalesce(own, started, (select checkpoint_id from of_thread order by seq desc limit 1)) as checkpoint_id,
+                      own is not null or started is null as with_changes
+                 from known)
+        select encode(${versionAt("$1", "(select checkpoint_id from stored)", { withChanges: "(select with_changes from stored)" })}, 'hex') as version,
+               exists (select from file_versions where thread_id = $1) as is_tracked`,
+      values: [this.#owner.thread_id, this.checkpointId, this.#startedAt],
+    });
+    return { version: rows[0]!.version, isTracked: rows[0]!.is_tracked };
+  }
+
+  entries(version: string): Promise<VersionEntry[]> {
+    return entriesOf(this.#db, this.#owner.thread_id, version);
+  }
+
+  content(hash: string): Promise<Buffer> {
+    return contentOf(this.#db, this.#owner.thread_id, hash);
+  }
+
+  async missing(hashes: readonly string[]): Promise<string[]> {
+    const { rows } = await this.#db.query<{ hash: string }>({
+      name: "missing-contents",
+      text: `
+        select asked.hash from unnest($2::text[]) asked(hash)
+         where not exists (select from file_contents f where f.thread_id = $1 and f.hash = decode(asked.hash, 'hex'))`,
+      values: [this.#owner.thread_id, hashes],
+    });
+    return rows.map(({ hash }) => hash);
+  }
+
+  addContent(hash: string, content: Buffer): Promise<void> {
+    return this.#insert("file_contents (thread_id, hash, content)", "decode($3, 'hex'), $4::bytea", [hash, content]);
+  }
+
+  async addVersion(entries: readonly VersionEntry[]): Promise<string> {
+    const hash = versionOf(entries);
+    const into = "file_versions (thread_id, hash, entries)";
+    await this.#insert(into, "decode($3, 'hex'), $4::jsonb", [hash, JSON.stringify(entries)]);
+    return hash;
+  }
+
+  /** What is there already is the same, since its hash is. */
+  async #insert(into: string, values: string, parameters: readonly [string, unknown]): Promise<void> {
+    const { rowCount } = await this.#db.query({
+      name: `insert-${into.split(" ")[0]}`,
+      text: `
+        with ${fence},
+             kept as (insert into ${into} select $1::text, ${values} from fence on conflict do nothing)
+        select from fence`,
+      values: [this.#owner.thread_id, this.#owner.epoch, ...parameters],
+    });
+    if (rowCount !== 1) throw leaseLost(this.#owner);
+  }
+}
+
+export async function entriesOf(db: Queryable, threadId: string, version: string): Promise<VersionEntry[]> {
+  const { rows } = await db.query<{ entries: unknown }>({
+    name: "files-of-version",
+    text: "select entries from file_versions where thread_id = $1 and hash = decode($2, 'hex')",
+    values: [threadId, version],
+  });
+  return VersionEntry.array().parse(rows[0]?.entries);
+}
+
+export async function contentOf(db: Queryable, threadId: string, hash: string): Promise<Buffer> {
+  const { rows } = await db.query<{ content: Buffer }>({
+    name: "content-of-file",
+    text: "select content from file_contents where thread_id = $1 and hash = decode($2, 'hex')",
+    values: [threadId, hash],
+  });
+  if (!rows[0]) throw new Error(`The content ${hash} of a file is not in the database`);
+  return rows[0].content;
+}
+
+/** Deletes all files of a thread. */
+export async function deleteThreadFiles(tx: Queryable, threadId: string): Promise<void> {
+  await tx.query({
+    name: "delete-thread-files",
+    text: `
+      with changes_gone as (delete from file_changes where thread_id = $1),
+           versions_gone as (delete from file_versions where thread_id = $1)
+      delete from file_contents where thread_id = $1`,
+    values: [threadId],
+  });
+}
+
+/**
+ * Deletes what a run did to the files of checkpoints that stay, and the results of the calls that did it: they are made
+ * again when the thread goes on. What no checkpoint names any more goes too.
+ */
+export async function deleteRunFiles(tx: Queryable, threadId: string, runId: string): Promise<void> {
+  await tx.query({
+    name: "delete-run-files",
+    text: `
+      with gone as (
+        delete from file_changes f
+         where f.thread_id = $1
+           and (f.run_id = $2
+                or (f.checkpoint_id <> ''
+                    and not exists (select from checkpoints c
+                                     where c.thread_id = $1 and c.checkpoint_ns = '' and c.checkpoint_id = f.checkpoint_id)))
+        returning run_id, effect_key)
+      delete from effects e
+       using gone
+       where gone.run_id = $2 and e.thread_id = $1::text::uuid and e.key = gone.effect_key and e.run_id::text = $2`,
+    values: [threadId, runId],
+  });
+  await collectFiles(tx, threadId);
+}
+
+/** Deletes the versions and contents of a thread that nothing names. Expects that nobody else writes to the thread. */
+export async function collectFiles(tx: Queryable, threadId: string): Promise<void> {
+  await tx.query({
+    name: "collect-file-versions",
+    text: `
+      delete from file_versions v
+       where v.thread_id = $1
+         and not exists (select from file_changes f where f.thread_id = $1 and f.version = v.hash)
+         and not exists (select from checkpoints c where c.thread_id = $1 and c.files = v.hash)`,
+    values: [threadId],
+  });
+  await tx.query({
+    name: "collect-file-contents",
+    text: `
+      with named as materialized (
+        select distinct decode(e ->> 'hash', 'hex') as hash
+          from file_versions cross join jsonb_array_elements(entries) e
+         where thread_id = $1)
+      delete from file_contents f
+       where f.thread_id = $1 and not exists (select from named where named.hash = f.hash)`,
+    values: [threadId],
+  });
+}
+
+/** Copies all files to a copy of the thread, whose checkpoints name them. */
+export async function copyThreadFiles(tx: Queryable, from: string, to: string): Promise<void> {
+  await tx.query({
+    name: "copy-thread-files",
+    text: `
+      with contents_copied as (
+        insert into file_contents (thread_id, hash, content, created_at)
+        select $2, hash, content, created_at from file_contents where thread_id = $1),
+      versions_copied as (
+        insert into file_versions (thread_id, hash, entries)
+        select $2, hash, entries from file_versions where thread_id = $1)
+      insert into file_changes (thread_id, checkpoint_id, version, run_id, effect_key)
+      select $2, checkpoint_id, version, run_id, effect_key from file_changes where thread_id = $1 order by seq`,
+    values: [from, to],
+  });
+}

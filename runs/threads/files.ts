@@ -1,0 +1,101 @@
+/** The files of a thread between its runs: those that its newest checkpoint has arrived at. */
+import type pg from "pg";
+import { collectFiles, contentOf, FilesInPostgres } from "../../checkpoints/files.ts";
+import { type Queryable, transaction } from "../../db/pool.ts";
+import type { VersionEntry } from "../../lib/file-versions.ts";
+import type { ThreadId } from "../../lib/ids.ts";
+import type { Principal } from "../../lib/principal.ts";
+import { getThread } from "./get.ts";
+import { holdIdleThread } from "./update-state.ts";
+
+/** The files as they are to be, and the content that came in, if there is one. */
+export interface FilesEdit {
+  readonly entries: readonly VersionEntry[];
+  readonly added?: { readonly hash: string; readonly content: Buffer };
+}
+
+/** A file in a list. */
+export interface ListedFile {
+  readonly path: string;
+  /** Bytes. */
+  readonly size: number;
+  /** When the thread first had this content. */
+  readonly modified_at: Date;
+}
+
+export interface ThreadFiles {
+  /** Sorted by path; `limit` of them at most. Throws `thread_not_found`. */
+  list(principal: Principal, threadId: ThreadId, limit: number): Promise<{ files: ListedFile[]; more: boolean }>;
+  /** The content that `find` chooses. Throws `thread_not_found`, and what `find` throws. */
+  read(principal: Principal, threadId: ThreadId, find: (entries: VersionEntry[]) => string): Promise<Buffer>;
+  /** Throws `thread_not_found`, `thread_busy` while a run is alive, and what `edit` throws; then nothing has changed. */
+  edit(principal: Principal, threadId: ThreadId, edit: (entries: VersionEntry[]) => FilesEdit): Promise<void>;
+}
+
+export function createThreadFiles(pool: pg.Pool): ThreadFiles {
+  return {
+    async list(principal, threadId, limit) {
+      await getThread(pool, principal, threadId);
+      const { version } = await filesOf(pool, { thread_id: threadId, epoch: "0" }).newest();
+      const { rows } = await pool.query<ListedFile & { size: string }>({
+        name: "list-files",
+        text: `
+          select e ->> 'path' as path, (e ->> 'size')::float8 as size, f.created_at as modified_at
+            from file_versions v
+           cross join jsonb_array_elements(v.entries) e
+            join file_contents f on f.thread_id = v.thread_id and f.hash = decode(e ->> 'hash', 'hex')
+           where v.thread_id = $1 and v.hash = decode($2, 'hex')
+           order by e ->> 'path' collate "C"
+           limit $3`,
+        values: [threadId, version, limit + 1],
+      });
+      return { files: rows.slice(0, limit), more: rows.length > limit };
+    },
+    async read(principal, threadId, find) {
+      await getThread(pool, principal, threadId);
+      const files = filesOf(pool, { thread_id: threadId, epoch: "0" });
+      return contentOf(pool, threadId, find(await newestEntries(files)));
+    },
+    edit: (principal, threadId, edit) =>
+      transaction(pool, async (tx) => {
+        await getThread(tx, principal, threadId);
+        const files = filesOf(tx, await holdIdleThread(tx, threadId));
+        const { entries, added } = edit(await newestEntries(files));
+        if (added) await files.addContent(added.hash, added.content);
+        await putAtNewest(tx, threadId, await files.addVersion(entries));
+        await collectFiles(tx, threadId);
+      }),
+  };
+}
+
+function filesOf(db: Queryable, owner: { thread_id: string; epoch: string }): FilesInPostgres {
+  return new FilesInPostgres({ db, owner, checkpointId: "" });
+}
+
+async function newestEntries(files: FilesInPostgres): Promise<VersionEntry[]> {
+  const { version } = await files.newest();
+  return version === null ? [] : files.entries(version);
+}
+
+/**
+ * What a person puts there is part of the newest checkpoint, so that a fork of it has it too; unless its tasks have
+ * changed files already, which a fork does not have.
+ */
+async function putAtNewest(tx: Queryable, threadId: string, version: string): Promise<void> {
+  await tx.query({
+    name: "put-files-at-newest",
+    text: `
+      with newest as (
+        select coalesce((select checkpoint_id from checkpoints
+                          where thread_id = $1 and checkpoint_ns = '' order by seq desc limit 1), '') as checkpoint_id),
+      put as (
+        update checkpoints c set files = decode($2, 'hex')
+          from newest
+         where c.thread_id = $1 and c.checkpoint_ns = '' and c.checkpoint_id = newest.checkpoint_id
+           and not exists (select from file_changes f where f.thread_id = $1 and f.checkpoint_id = newest.checkpoint_id)
+        returning 1)
+      insert into file_changes (thread_id, checkpoint_id, version)
+      select $1, checkpoint_id, decode($2, 'hex') from newest where not exists (select from put)`,
+    values: [threadId, version],
+  });
+}
