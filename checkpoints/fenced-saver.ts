@@ -29,8 +29,8 @@ export class FencedSaver extends Saver {
   readonly #tracker: QuestionTracker | undefined;
   readonly #graph: Writer["graph"];
   /** The checkpoints of the outermost graph that were read last, by its id and as the newest. */
-  #chosen: CheckpointTuple | undefined;
-  #newest: CheckpointTuple | undefined;
+  #chosen: Pick<CheckpointTuple, "config" | "parentConfig"> | undefined;
+  #newest: Pick<CheckpointTuple, "config" | "parentConfig"> | undefined;
 
   constructor(pool: pg.Pool, owner: Owner, { tracker, graph }: Writer = {}) {
     super(pool);
@@ -48,8 +48,9 @@ export class FencedSaver extends Saver {
     const tuple = await super.getTuple(config);
     if (tuple) this.#tracker?.loaded(tuple);
     if (tuple && !tuple.config.configurable?.["checkpoint_ns"]) {
-      if (config.configurable?.["checkpoint_id"]) this.#chosen = tuple;
-      else this.#newest = tuple;
+      const place = { config: tuple.config, ...(tuple.parentConfig && { parentConfig: tuple.parentConfig }) };
+      if (config.configurable?.["checkpoint_id"]) this.#chosen = place;
+      else this.#newest = place;
     }
     return tuple;
   }

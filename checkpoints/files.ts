@@ -5,7 +5,7 @@
  */
 import { fence, leaseLost, type Owner } from "../db/fence.ts";
 import type { Queryable } from "../db/pool.ts";
-import { type FileVersions, VersionEntry, versionOf } from "../lib/file-versions.ts";
+import { type FileVersions, noFiles, VersionEntry, versionOf } from "../lib/file-versions.ts";
 
 export interface FilesAt {
   readonly db: Queryable;
@@ -17,7 +17,8 @@ export interface FilesAt {
 
 /**
  * For `select`: the version that the checkpoint `id` (SQL) of the thread in `thread` (SQL) has arrived at, and without
- * the changes of its tasks the one that it began with.
+ * the changes of its tasks the one that it began with. Empty: no files. Null: nobody knows, since the checkpoint was
+ * written by a process that kept no versions.
  */
 export function versionAt(thread: string, id: string, { withChanges = "true" } = {}): string {
   return `coalesce(
@@ -25,7 +26,8 @@ export function versionAt(thread: string, id: string, { withChanges = "true" } =
       where f.thread_id = ${thread} and f.checkpoint_id = coalesce(${id}, '') and (${withChanges} or ${id} is null)
       order by f.seq desc limit 1),
     (select c.files from checkpoints c
-      where c.thread_id = ${thread} and c.checkpoint_ns = '' and c.checkpoint_id = ${id}))`;
+      where c.thread_id = ${thread} and c.checkpoint_ns = '' and c.checkpoint_id = ${id}),
+    case when ${id} is null then ''::bytea end)`;
 }
 
 export class FilesInPostgres implements FileVersions {
@@ -41,8 +43,8 @@ export class FilesInPostgres implements FileVersions {
     this.#startedAt = startedAt ?? null;
   }
 
-  async newest(): Promise<{ version: string | null; isTracked: boolean }> {
-    const { rows } = await this.#db.query<{ version: string | null; is_tracked: boolean }>({
+  async newest(): Promise<string | null> {
+    const { rows } = await this.#db.query<{ version: string | null }>({
       name: "newest-files",
       // A checkpoint that is not stored yet has the files of the one that the run goes on from; of one that was chosen,
       // those that it began with (see `FencedSaver`).
@@ -55,19 +57,30 @@ export class FilesInPostgres implements FileVersions {
                select coalesce(own, started, (select checkpoint_id from of_thread order by seq desc limit 1)) as checkpoint_id,
                       own is not null or started is null as with_changes
                  from known)
-        select encode(${versionAt("$1", "(select checkpoint_id from stored)", { withChanges: "(select with_changes from stored)" })}, 'hex') as version,
-               exists (select from file_versions where thread_id = $1) as is_tracked`,
+        select encode(${versionAt("$1", "(select checkpoint_id from stored)", { withChanges: "(select with_changes from stored)" })}, 'hex') as version`,
       values: [this.#owner.thread_id, this.checkpointId, this.#startedAt],
     });
-    return { version: rows[0]!.version, isTracked: rows[0]!.is_tracked };
+    return rows[0]!.version;
   }
 
-  entries(version: string): Promise<VersionEntry[]> {
-    return entriesOf(this.#db, this.#owner.thread_id, version);
+  async entries(version: string): Promise<VersionEntry[]> {
+    if (version === noFiles) return [];
+    const { rows } = await this.#db.query<{ entries: unknown }>({
+      name: "files-of-version",
+      text: "select entries from file_versions where thread_id = $1 and hash = decode($2, 'hex')",
+      values: [this.#owner.thread_id, version],
+    });
+    return VersionEntry.array().parse(rows[0]?.entries);
   }
 
-  content(hash: string): Promise<Buffer> {
-    return contentOf(this.#db, this.#owner.thread_id, hash);
+  async content(hash: string): Promise<Buffer> {
+    const { rows } = await this.#db.query<{ content: Buffer }>({
+      name: "content-of-file",
+      text: "select content from file_contents where thread_id = $1 and hash = decode($2, 'hex')",
+      values: [this.#owner.thread_id, hash],
+    });
+    if (!rows[0]) throw new Error(`The content ${hash} of a file is not in the database`);
+    return rows[0].content;
   }
 
   async missing(hashes: readonly string[]): Promise<string[]> {
@@ -106,25 +119,6 @@ export class FilesInPostgres implements FileVersions {
   }
 }
 
-export async function entriesOf(db: Queryable, threadId: string, version: string): Promise<VersionEntry[]> {
-  const { rows } = await db.query<{ entries: unknown }>({
-    name: "files-of-version",
-    text: "select entries from file_versions where thread_id = $1 and hash = decode($2, 'hex')",
-    values: [threadId, version],
-  });
-  return VersionEntry.array().parse(rows[0]?.entries);
-}
-
-export async function contentOf(db: Queryable, threadId: string, hash: string): Promise<Buffer> {
-  const { rows } = await db.query<{ content: Buffer }>({
-    name: "content-of-file",
-    text: "select content from file_contents where thread_id = $1 and hash = decode($2, 'hex')",
-    values: [threadId, hash],
-  });
-  if (!rows[0]) throw new Error(`The content ${hash} of a file is not in the database`);
-  return rows[0].content;
-}
-
 /** Deletes all files of a thread. */
 export async function deleteThreadFiles(tx: Queryable, threadId: string): Promise<void> {
   await tx.query({
@@ -139,30 +133,32 @@ export async function deleteThreadFiles(tx: Queryable, threadId: string): Promis
 
 /**
  * Deletes what a run did to the files of checkpoints that stay, and the results of the calls that did it: they are made
- * again when the thread goes on. What no checkpoint names any more goes too.
+ * again when the thread goes on.
  */
 export async function deleteRunFiles(tx: Queryable, threadId: string, runId: string): Promise<void> {
   await tx.query({
     name: "delete-run-files",
     text: `
       with gone as (
-        delete from file_changes f
-         where f.thread_id = $1
-           and (f.run_id = $2
-                or (f.checkpoint_id <> ''
-                    and not exists (select from checkpoints c
-                                     where c.thread_id = $1 and c.checkpoint_ns = '' and c.checkpoint_id = f.checkpoint_id)))
-        returning run_id, effect_key)
+        delete from file_changes where thread_id = $1 and run_id = $2 returning effect_key)
       delete from effects e
        using gone
-       where gone.run_id = $2 and e.thread_id = $1::text::uuid and e.key = gone.effect_key and e.run_id::text = $2`,
+       where e.thread_id = $1::text::uuid and e.key = gone.effect_key and e.run_id::text = $2`,
     values: [threadId, runId],
   });
-  await collectFiles(tx, threadId);
 }
 
-/** Deletes the versions and contents of a thread that nothing names. Expects that nobody else writes to the thread. */
+/** Deletes the changes, versions and contents of a thread that no checkpoint leads to. Expects that nobody else writes to it. */
 export async function collectFiles(tx: Queryable, threadId: string): Promise<void> {
+  await tx.query({
+    name: "collect-file-changes",
+    text: `
+      delete from file_changes f
+       where f.thread_id = $1 and f.checkpoint_id <> ''
+         and not exists (select from checkpoints c
+                          where c.thread_id = $1 and c.checkpoint_ns = '' and c.checkpoint_id = f.checkpoint_id)`,
+    values: [threadId],
+  });
   await tx.query({
     name: "collect-file-versions",
     text: `

@@ -1,11 +1,12 @@
 /**
- * Removes what no checkpoint of a thread leads to any more: versions of channels, and items of values.
+ * Removes what no checkpoint of a thread leads to any more: versions of channels, items of values, files.
  *
  * The caller's transaction holds the thread's ownership (`thread_owner`, for update), and took it in an earlier
  * statement: a write that came first has committed and is seen, one that comes later waits, and finds what it builds on
  * gone (see known-versions.ts). A saver without an owner is not held up: nothing else may write meanwhile.
  */
 import type { Queryable } from "../db/pool.ts";
+import { collectFiles } from "./files.ts";
 
 export async function sweepThread(tx: Queryable, threadId: string): Promise<void> {
   await tx.query({
@@ -38,4 +39,5 @@ export async function sweepThread(tx: Queryable, threadId: string): Promise<void
                             select unnest(items) from checkpoint_writes where thread_id = $1 and items is not null)`,
     values: [threadId],
   });
+  await collectFiles(tx, threadId);
 }

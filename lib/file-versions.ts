@@ -18,6 +18,9 @@ export const VersionEntry = z.object({
 });
 export type VersionEntry = z.infer<typeof VersionEntry>;
 
+/** The version of a thread that never had files. */
+export const noFiles = "";
+
 /** What a call did to the files: recorded together with its result. */
 export interface FileChange {
   readonly checkpointId: string;
@@ -28,8 +31,8 @@ export interface FileChange {
 export interface FileVersions {
   /** The checkpoint that the task belongs to. */
   readonly checkpointId: string;
-  /** The version that the task starts from. `null`: no files; before the thread's first version nobody knows (`isTracked`). */
-  newest(): Promise<{ version: string | null; isTracked: boolean }>;
+  /** The version that the task starts from; `noFiles`, or null when nobody knows: then the folder is what there is. */
+  newest(): Promise<string | null>;
   entries(version: string): Promise<VersionEntry[]>;
   content(hash: string): Promise<Buffer>;
   /** Which of these contents are not kept yet. */

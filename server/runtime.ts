@@ -24,6 +24,7 @@ import { createThreads, type Threads } from "../runs/threads/threads.ts";
 import { RunWorker } from "../runs/worker.ts";
 import { closeExecutors } from "../tools/sandbox/select.ts";
 import { removeWorkspace } from "../tools/sandbox/workspace.ts";
+import { startWorkspaceSweep } from "./workspaces.ts";
 
 /** Connections for requests. Each holds one for a transaction at most, so this is far more requests at once. */
 const API_CONNECTIONS = 10;
@@ -99,6 +100,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
       })
     : undefined;
   const outbox = startOutbox({ pool, handlers: outboxHandlers(config.dataDir), log });
+  const workspaces = startWorkspaceSweep({ pool, dataDir: config.dataDir, log });
   const retention = startRetention({
     pool,
     eventTtlSeconds: config.eventTtlSeconds,
@@ -118,7 +120,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
     },
     async close() {
       watch.stop();
-      await Promise.all([retention.close(), outbox.close()]);
+      await Promise.all([retention.close(), workspaces.close(), outbox.close()]);
       await signals.close();
       await Promise.all([pool.end(), workerPool.end()]);
     },

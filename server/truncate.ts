@@ -13,6 +13,9 @@ export async function truncate(pool: pg.Pool, what: Truncate): Promise<void> {
     (what.threads || what.checkpointer) && "delete from checkpoint_blobs",
     (what.threads || what.checkpointer) && "delete from checkpoint_items",
     (what.threads || what.checkpointer) && "delete from checkpoints",
+    (what.threads || what.checkpointer) && "delete from file_changes",
+    (what.threads || what.checkpointer) && "delete from file_versions",
+    (what.threads || what.checkpointer) && "delete from file_contents",
     what.assistants && "delete from assistants where metadata ->> 'created_by' is distinct from 'system'",
   ];
   await transaction(pool, async (tx) => {

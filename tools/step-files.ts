@@ -23,9 +23,8 @@ export async function withStepFiles<T>(of: FilesOfCall, work: (step: StepFiles) 
   return inTurn(`call:${threadId}`, async () => {
     signal.throwIfAborted();
     const workspace = await openWorkspace(config.dataDir, threadId);
-    const { version, isTracked } = await of.files.newest();
-    // The files of a thread that has no version yet are older than versions are.
-    if (isTracked) await restoreVersion(workspace, of.files, version);
+    const version = await of.files.newest();
+    if (version !== null) await restoreVersion(workspace, of.files, version);
     return work(new StepFiles(of, workspace, version));
   });
 }
@@ -56,7 +55,7 @@ export class StepFiles {
       return outcome;
     } catch (error) {
       if (!(error instanceof FileError)) throw error;
-      await restoreVersion(this.#workspace, files, this.#before);
+      if (this.#before !== null) await restoreVersion(this.#workspace, files, this.#before);
       return failed("FAILED", `${error.message}; what the call did to the files was undone`);
     }
   }

@@ -31,5 +31,6 @@ create table file_changes (
   foreign key (thread_id, version) references file_versions (thread_id, hash)
 );
 
--- The version that a checkpoint of the outermost graph began with; null when there were no files.
+-- The version that a checkpoint of the outermost graph began with: empty for no files, null where nobody knows, since the
+-- process that wrote it kept no versions.
 alter table checkpoints add column files bytea;

@@ -1,6 +1,6 @@
 /** The files of a thread between its runs: those that its newest checkpoint has arrived at. */
 import type pg from "pg";
-import { collectFiles, contentOf, FilesInPostgres } from "../../checkpoints/files.ts";
+import { collectFiles, FilesInPostgres } from "../../checkpoints/files.ts";
 import { type Queryable, transaction } from "../../db/pool.ts";
 import type { VersionEntry } from "../../lib/file-versions.ts";
 import type { ThreadId } from "../../lib/ids.ts";
@@ -36,7 +36,7 @@ export function createThreadFiles(pool: pg.Pool): ThreadFiles {
   return {
     async list(principal, threadId, limit) {
       await getThread(pool, principal, threadId);
-      const { version } = await filesOf(pool, { thread_id: threadId, epoch: "0" }).newest();
+      const version = await filesOf(pool, { thread_id: threadId, epoch: "0" }).newest();
       const { rows } = await pool.query<ListedFile & { size: string }>({
         name: "list-files",
         text: `
@@ -54,7 +54,7 @@ export function createThreadFiles(pool: pg.Pool): ThreadFiles {
     async read(principal, threadId, find) {
       await getThread(pool, principal, threadId);
       const files = filesOf(pool, { thread_id: threadId, epoch: "0" });
-      return contentOf(pool, threadId, find(await newestEntries(files)));
+      return files.content(find(await newestEntries(files)));
     },
     edit: (principal, threadId, edit) =>
       transaction(pool, async (tx) => {
@@ -73,7 +73,7 @@ function filesOf(db: Queryable, owner: { thread_id: string; epoch: string }): Fi
 }
 
 async function newestEntries(files: FilesInPostgres): Promise<VersionEntry[]> {
-  const { version } = await files.newest();
+  const version = await files.newest();
   return version === null ? [] : files.entries(version);
 }
 
@@ -88,14 +88,23 @@ async function putAtNewest(tx: Queryable, threadId: string, version: string): Pr
       with newest as (
         select coalesce((select checkpoint_id from checkpoints
                           where thread_id = $1 and checkpoint_ns = '' order by seq desc limit 1), '') as checkpoint_id),
-      put as (
+      last as (
+        select f.seq, f.run_id from file_changes f join newest using (checkpoint_id)
+         where f.thread_id = $1 order by f.seq desc limit 1),
+      at_checkpoint as (
         update checkpoints c set files = decode($2, 'hex')
           from newest
          where c.thread_id = $1 and c.checkpoint_ns = '' and c.checkpoint_id = newest.checkpoint_id
-           and not exists (select from file_changes f where f.thread_id = $1 and f.checkpoint_id = newest.checkpoint_id)
+           and not exists (select from last)
+        returning 1),
+      instead as (
+        update file_changes f set version = decode($2, 'hex')
+          from newest, last
+         where f.thread_id = $1 and f.checkpoint_id = newest.checkpoint_id and f.seq = last.seq and last.run_id is null
         returning 1)
       insert into file_changes (thread_id, checkpoint_id, version)
-      select $1, checkpoint_id, decode($2, 'hex') from newest where not exists (select from put)`,
+      select $1, checkpoint_id, decode($2, 'hex') from newest
+       where not exists (select from at_checkpoint) and not exists (select from instead)`,
     values: [threadId, version],
   });
 }

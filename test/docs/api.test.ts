@@ -18,7 +18,7 @@ const unused = {} as never;
 test("the endpoints of the page are those of the server", () => {
   const runs = { runs: unused, log: silent, heartbeatSeconds: 1, closing: AbortSignal.abort() };
   const metrics = createMetrics({ figures: unused, pools: unused });
-  const files = fileRoutes({ dataDir: "", requireThread: unused });
+  const files = fileRoutes(unused);
   const routes = [
     metrics.routes,
     metaRoutes({ checks: unused }),

@@ -1,5 +1,5 @@
 /** The files of a thread follow its checkpoints: whoever goes on from a step has the files of that step, wherever it is. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -9,6 +9,7 @@ import { ThreadId } from "../../lib/ids.ts";
 import { localPrincipal } from "../../lib/principal.ts";
 import type { RunCreate } from "../../runs/index.ts";
 import { createThreads } from "../../runs/threads/threads.ts";
+import { sweepWorkspaces } from "../../server/workspaces.ts";
 import { defaultPolicy } from "../../tools/sandbox/types.ts";
 import { withFile } from "../../tools/sandbox/version-edits.ts";
 import { removeWorkspace } from "../../tools/sandbox/workspace.ts";
@@ -35,10 +36,15 @@ const append = (path: string, text: string): Call => ({ name: "append", args: { 
 const look: Call = { name: "look", args: {} };
 const ask: Call = { name: "ask", args: {} };
 
+interface Place {
+  readonly on: RunsHost;
+  readonly threadId: ThreadId;
+}
+
 let calls = 0;
 
 /** Makes the calls in one step; the results in their order. */
-async function run(on: RunsHost, threadId: ThreadId, what: readonly Call[] | null, body: Partial<RunCreate> = {}) {
+async function run({ on, threadId }: Place, what: readonly Call[] | null, body: Partial<RunCreate> = {}) {
   const input = what && { calls: what.map((call) => ({ ...call, id: `call-${(calls += 1)}` })) };
   const { run_id } = await on.create(threadId, { input, ...body });
   const ended = await on.runs.join(localPrincipal, { runId: run_id }, never);
@@ -77,61 +83,64 @@ async function filesOf(on: RunsHost, threadId: ThreadId): Promise<unknown> {
     }),
   );
   const said = Object.fromEntries(contents);
-  expect((await run(on, threadId, [look])).last).toEqual(said);
+  expect((await run({ on, threadId }, [look])).last).toEqual(said);
   return said;
 }
 
-const upload = (on: RunsHost, threadId: ThreadId, path: string, text: string) =>
+const upload = ({ on, threadId }: Place, path: string, text: string) =>
   threadsOf(on).files.edit(localPrincipal, threadId, (entries) => {
     const content = Buffer.from(text);
     const hash = hashOf(content);
-    return { entries: withFile(entries, { path, hash, size: content.length }, defaultPolicy), added: { hash, content } };
+    return {
+      entries: withFile(entries, { path, hash, size: content.length }, defaultPolicy),
+      added: { hash, content },
+    };
   });
 
 test("a fork has the files of the step that it goes on from, and the other branch keeps its own", async () => {
   await using on = await working();
   const threadId = await on.thread();
-  await run(on, threadId, [write("a", "1"), write("d/b", "1")]);
+  await run({ on, threadId }, [write("a", "1"), write("d/b", "1")]);
   const first = await newest(on, threadId);
-  await run(on, threadId, [write("a", "2"), { name: "delete_file", args: { file_path: "d" } }, write("d", "file")]);
+  await run({ on, threadId }, [write("a", "2"), { name: "delete_file", args: { file_path: "d" } }, write("d", "file")]);
   const second = await newest(on, threadId);
-  expect((await run(on, threadId, [look], { checkpoint: first })).last).toEqual({ a: "1", "d/b": "1" });
-  await run(on, threadId, [write("c", "3")], { checkpoint: first });
+  expect((await run({ on, threadId }, [look], { checkpoint: first })).last).toEqual({ a: "1", "d/b": "1" });
+  await run({ on, threadId }, [write("c", "3")], { checkpoint: first });
   expect(await filesOf(on, threadId)).toEqual({ a: "1", "d/b": "1", c: "3" });
-  expect((await run(on, threadId, [look], { checkpoint: second })).last).toEqual({ a: "2", d: "file" });
+  expect((await run({ on, threadId }, [look], { checkpoint: second })).last).toEqual({ a: "2", d: "file" });
 });
 
 test("a step that is made again on a fork changes the files again, from what they were before it", async () => {
   await using on = await working();
   const threadId = await on.thread();
-  await run(on, threadId, [append("a", "1")]);
-  await run(on, threadId, [append("a", "2")]);
+  await run({ on, threadId }, [append("a", "1")]);
+  await run({ on, threadId }, [append("a", "2")]);
   const step = await before(on, await newest(on, threadId));
-  await run(on, threadId, [append("a", "3")]);
-  expect((await run(on, threadId, null, { checkpoint: step })).last).toBe("12");
+  await run({ on, threadId }, [append("a", "3")]);
+  expect((await run({ on, threadId }, null, { checkpoint: step })).last).toBe("12");
   expect(await filesOf(on, threadId)).toEqual({ a: "12" });
 });
 
 test("a copy of a thread has its files, and they part from there", async () => {
   await using on = await working();
   const threadId = await on.thread();
-  await run(on, threadId, [write("a", "1")]);
+  await run({ on, threadId }, [write("a", "1")]);
   const first = await newest(on, threadId);
-  await run(on, threadId, [write("a", "2")]);
+  await run({ on, threadId }, [write("a", "2")]);
   const copy = ThreadId.parse((await threadsOf(on).copy(localPrincipal, threadId)).thread_id);
-  await run(on, copy, [write("a", "copy")]);
+  await run({ on, threadId: copy }, [write("a", "copy")]);
   expect(await filesOf(on, threadId)).toEqual({ a: "2" });
   expect(await filesOf(on, copy)).toEqual({ a: "copy" });
   await threadsOf(on).delete(localPrincipal, threadId);
-  expect((await run(on, copy, [look], { checkpoint: first })).last).toEqual({ a: "1" });
+  expect((await run({ on, threadId: copy }, [look], { checkpoint: first })).last).toEqual({ a: "1" });
 });
 
 test("what a run did to the files goes with it, also what it did to the checkpoint of an earlier one", async () => {
   await using on = await working();
   const threadId = await on.thread();
-  await run(on, threadId, [write("a", "1"), ask]);
+  await run({ on, threadId }, [write("a", "1"), ask]);
   const { rows: kept } = await on.db.pool.query("select hash from file_contents order by hash");
-  const { runId } = await run(on, threadId, [append("a", "2"), write("b", "2")]);
+  const { runId } = await run({ on, threadId }, [append("a", "2"), write("b", "2")]);
   await on.runs.delete(localPrincipal, { runId }, never);
   const { rows: left } = await on.db.pool.query("select hash from file_contents order by hash");
   expect(left).toEqual(kept);
@@ -141,9 +150,9 @@ test("what a run did to the files goes with it, also what it did to the checkpoi
 test("a thread that waits has what the other calls of the step did, and so has who answers", async () => {
   await using on = await working();
   const threadId = await on.thread();
-  await run(on, threadId, [append("a", "1"), ask, append("b", "1")]);
+  await run({ on, threadId }, [append("a", "1"), ask, append("b", "1")]);
   await removeWorkspace(join(dataDir, String(machines)), threadId);
-  const { log } = await run(on, threadId, null, { command: { resume: "yes" } });
+  const { log } = await run({ on, threadId }, null, { command: { resume: "yes" } });
   expect(log).toHaveLength(3);
   expect(await filesOf(on, threadId)).toEqual({ a: "1", b: "1" });
 });
@@ -151,7 +160,10 @@ test("a thread that waits has what the other calls of the step did, and so has w
 test("calls of one step do not lose each other's changes", async () => {
   await using on = await working();
   const threadId = await on.thread();
-  await run(on, threadId, Array.from({ length: 8 }, () => append("a", "x")));
+  await run(
+    { on, threadId },
+    Array.from({ length: 8 }, () => append("a", "x")),
+  );
   expect(await filesOf(on, threadId)).toEqual({ a: "xxxxxxxx" });
 });
 
@@ -160,42 +172,66 @@ test("another machine with an empty disk goes on with the same files", async () 
   await on.startWorker();
   const threadId = await on.thread();
   const there = { assistant_id: "elsewhere" };
-  await run(on, threadId, [write("a", "1"), write("d/e/b", "2")]);
-  expect((await run(on, threadId, [look], there)).last).toEqual({ a: "1", "d/e/b": "2" });
-  await run(on, threadId, [append("a", "3")], there);
+  await run({ on, threadId }, [write("a", "1"), write("d/e/b", "2")]);
+  expect((await run({ on, threadId }, [look], there)).last).toEqual({ a: "1", "d/e/b": "2" });
+  await run({ on, threadId }, [append("a", "3")], there);
   expect(await filesOf(on, threadId)).toEqual({ a: "13", "d/e/b": "2" });
 });
 
 test("uploads are part of the newest checkpoint, before the first run and after", async () => {
   await using on = await working();
   const threadId = await on.thread();
-  await upload(on, threadId, "up", "0");
+  await upload({ on, threadId }, "up", "0");
   expect(await filesOf(on, threadId)).toEqual({ up: "0" });
-  await run(on, threadId, [write("a", "1")]);
-  await upload(on, threadId, "up", "1");
+  await run({ on, threadId }, [write("a", "1")]);
+  await upload({ on, threadId }, "up", "1");
   const uploaded = await newest(on, threadId);
-  await run(on, threadId, [write("up", "2")]);
-  expect((await run(on, threadId, [look], { checkpoint: uploaded })).last).toEqual({ a: "1", up: "1" });
-  await run(on, threadId, [ask]);
-  await upload(on, threadId, "up", "3");
-  await run(on, threadId, null, { command: { resume: "yes" } });
+  await run({ on, threadId }, [write("up", "2")]);
+  expect((await run({ on, threadId }, [look], { checkpoint: uploaded })).last).toEqual({ a: "1", up: "1" });
+  await run({ on, threadId }, [ask]);
+  await upload({ on, threadId }, "up", "3");
+  await run({ on, threadId }, null, { command: { resume: "yes" } });
   expect(await filesOf(on, threadId)).toMatchObject({ up: "3" });
 });
 
 test("a call that leaves more than it may is undone, and says so", async () => {
   await using on = await working();
   const threadId = await on.thread();
-  await run(on, threadId, [write("a", "1")]);
-  const { log } = await run(on, threadId, [{ name: "fill", args: {} }]);
+  await run({ on, threadId }, [write("a", "1")]);
+  const { log } = await run({ on, threadId }, [{ name: "fill", args: {} }]);
   expect(log.at(-1)).toMatchObject({ status: "error", code: "FAILED" });
   expect(await filesOf(on, threadId)).toEqual({ a: "1" });
+});
+
+test("a thread from before there were versions keeps what its folder has", async () => {
+  const dir = machine();
+  await using on = await working(dir);
+  const threadId = await on.thread();
+  await run({ on, threadId }, [write("a", "1")]);
+  await on.db.pool.query("update checkpoints set files = null");
+  await on.db.pool.query("delete from file_changes");
+  await run({ on, threadId }, [write("b", "2")]);
+  await removeWorkspace(dir, threadId);
+  expect(await filesOf(on, threadId)).toEqual({ a: "1", b: "2" });
+});
+
+test("folders of threads that are gone are removed, and those of others are not", async () => {
+  const dir = machine();
+  await using on = await working(dir);
+  const [kept, gone] = [await on.thread(), await on.thread()];
+  for (const threadId of [kept, gone]) await run({ on, threadId }, [write("a", "1")]);
+  await threadsOf(on).delete(localPrincipal, gone);
+  await sweepWorkspaces(on.db.pool, dir, new Date(0));
+  expect(readdirSync(join(dir, "workspaces", "default"))).toHaveLength(2);
+  await sweepWorkspaces(on.db.pool, dir, new Date(Date.now() + 60_000));
+  expect(readdirSync(join(dir, "workspaces", "default"))).toEqual([kept]);
 });
 
 test("deleting a thread leaves no row of its files", async () => {
   await using on = await working();
   const threadId = await on.thread();
-  await upload(on, threadId, "up", "0");
-  await run(on, threadId, [write("a", "1")]);
+  await upload({ on, threadId }, "up", "0");
+  await run({ on, threadId }, [write("a", "1")]);
   await threadsOf(on).delete(localPrincipal, threadId);
   for (const table of ["file_contents", "file_versions", "file_changes"]) {
     expect((await on.db.pool.query(`select from ${table}`)).rowCount, table).toBe(0);
@@ -207,7 +243,10 @@ test("whatever is written, forked, uploaded and lost, each checkpoint has the fi
   await using on = await working(dir);
   const path = fc.constantFrom("a", "b", "d/a", "d/b");
   const step = fc.oneof(
-    { weight: 4, arbitrary: fc.record({ kind: fc.constant("write" as const), path, text: fc.constantFrom("", "x", "yy") }) },
+    {
+      weight: 4,
+      arbitrary: fc.record({ kind: fc.constant("write" as const), path, text: fc.constantFrom("", "x", "yy") }),
+    },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant("delete" as const), path }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant("upload" as const), path }) },
     { weight: 2, arbitrary: fc.record({ kind: fc.constant("fork" as const), to: fc.nat(20) }) },
@@ -228,13 +267,13 @@ test("whatever is written, forked, uploaded and lost, each checkpoint has the fi
           await removeWorkspace(dir, threadId);
         } else if (one.kind === "upload") {
           if (from.checkpoint) continue; // it is for the newest checkpoint
-          await upload(on, threadId, one.path, "up");
+          await upload({ on, threadId }, one.path, "up");
           files = { ...files, [one.path]: "up" };
           if (past.length > 0) past[past.length - 1] = { ...past.at(-1)!, files };
         } else {
           const call: Call =
             one.kind === "write" ? write(one.path, one.text) : { name: "delete_file", args: { file_path: one.path } };
-          await run(on, threadId, [call], from);
+          await run({ on, threadId }, [call], from);
           from = {};
           files = { ...files };
           if (one.kind === "write") files[one.path] = one.text;
@@ -243,7 +282,7 @@ test("whatever is written, forked, uploaded and lost, each checkpoint has the fi
         }
       }
       for (const { checkpoint, files: then } of past) {
-        expect((await run(on, threadId, [look], { checkpoint })).last).toEqual(then);
+        expect((await run({ on, threadId }, [look], { checkpoint })).last).toEqual(then);
       }
     }),
     { numRuns: 12, seed: 7 },

@@ -7,7 +7,7 @@
  */
 import { opendir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { type FileVersions, hashOf, type VersionEntry, versionOf } from "../../lib/file-versions.ts";
+import { type FileVersions, hashOf, noFiles, type VersionEntry, versionOf } from "../../lib/file-versions.ts";
 import {
   deleteWorkspaceFile,
   entriesBelow,
@@ -31,15 +31,11 @@ type Hashes = Map<string, { readonly stamp: string; readonly hash: string }>;
 /** By folder. Only saves reading: what is not in it is read. */
 const remembered = new Map<string, Hashes>();
 
-/** Makes the folder what `version` says. `null`: empty. */
-export async function restoreVersion(
-  workspace: Workspace,
-  files: FileVersions,
-  version: string | null,
-): Promise<void> {
+/** Makes the folder what `version` says. */
+export async function restoreVersion(workspace: Workspace, files: FileVersions, version: string): Promise<void> {
   const { entries, strays } = await look(workspace).catch((error: unknown) => emptied(workspace, error));
-  if (versionOf(entries) === (version ?? versionOf([]))) return;
-  const wanted = new Map((version === null ? [] : await files.entries(version)).map((entry) => [entry.path, entry]));
+  if (versionOf(entries) === (version === noFiles ? versionOf([]) : version)) return;
+  const wanted = new Map((await files.entries(version)).map((entry) => [entry.path, entry]));
   const found = new Map(entries.map((entry) => [entry.path, entry]));
   for (const path of [...strays, ...entries.filter((entry) => !isKind(entry, wanted.get(entry.path))).map(pathOf)]) {
     await deleteWorkspaceFile(workspace, path).catch(ifGone); // with the folder above it
@@ -54,11 +50,7 @@ export async function restoreVersion(
 }
 
 /** Keeps the folder as it is now; returns the version. Throws `FileError` for one that is beyond the limits. */
-export async function keepVersion(
-  workspace: Workspace,
-  files: FileVersions,
-  limits: WorkspaceLimits,
-): Promise<string> {
+export async function keepVersion(workspace: Workspace, files: FileVersions, limits: WorkspaceLimits): Promise<string> {
   const { entries } = await look(workspace);
   const bytes = entries.reduce((sum, { size }) => sum + size, 0);
   const largest = entries.find(({ size }) => size > limits.fileMb * 1_024 * 1_024);

@@ -1,5 +1,5 @@
 /** Where a thread keeps its files: one folder on our side, always `/workspace` on the guest's. */
-import { rm } from "node:fs/promises";
+import { readdir, rm, stat, utimes } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { z } from "zod";
 import { ensurePrivateFolder } from "./files.ts";
@@ -16,7 +16,19 @@ export interface Workspace {
 export async function openWorkspace(dataDir: string, threadId: string): Promise<Workspace> {
   const root = rootOf(dataDir, threadId);
   await ensurePrivateFolder(root);
+  await utimes(root, new Date(), new Date()); // it is in use, see `idleWorkspaces`
   return { threadId, root };
+}
+
+/** The threads that have a folder in which nothing was done since `before`. */
+export async function idleWorkspaces(dataDir: string, before: Date): Promise<string[]> {
+  const parent = join(dataDir, "workspaces", tenant);
+  const idle: string[] = [];
+  for (const name of await readdir(parent).catch(() => [])) {
+    const stats = await stat(join(parent, name)).catch(() => undefined);
+    if (z.guid().safeParse(name).success && stats && stats.mtime < before) idle.push(name);
+  }
+  return idle;
 }
 
 /** Deletes what the thread kept. Harmless when there is nothing. */

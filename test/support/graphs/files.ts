@@ -1,6 +1,6 @@
 /**
  * A graph that makes the calls in its state, all at once, with tools that work on files. `append` tells the server at
- * EFFECT_URL, if there is one, when the file is on the disk and nothing is recorded yet.
+ * EFFECT_URL, if there is one, when the file is on the disk and nothing is recorded yet, and when it is.
  */
 import { Annotation, interrupt, type LangGraphRunnableConfig, Send, START, StateGraph } from "@langchain/langgraph";
 import { z } from "zod";
@@ -84,18 +84,23 @@ export function filesGraph(dataDir: string): AnyGraph {
   return new StateGraph(State)
     .addNode("call", async ({ name, args, id = name }: Call & { id?: string }, run: LangGraphRunnableConfig) => {
       if (name === "ask") return { log: [interrupt("go on?")] };
-      const outcome = await executeTool(tools.find((tool) => tool.name === name)!, args, {
-        threadId: run.executionInfo?.threadId ?? "",
-        toolCallId: id,
-        signal: run.signal ?? new AbortController().signal,
-        host: hostOf(run),
-        sandbox: { workspaceMb: 1 },
-        config,
-      });
+      const outcome = await executeTool(
+        tools.find((tool) => tool.name === name)!,
+        args,
+        {
+          threadId: run.executionInfo?.threadId ?? "",
+          toolCallId: id,
+          signal: run.signal ?? new AbortController().signal,
+          host: hostOf(run),
+          sandbox: { workspaceMb: 1 },
+          config,
+        },
+      );
+      if (name === "append" && process.env["EFFECT_URL"]) await tell("after", id);
       return { log: [outcome] };
     })
     .addConditionalEdges(START, ({ calls }) => calls.map((call) => new Send("call", call)))
-    .compile() as unknown as AnyGraph;
+    .compile();
 }
 
 export const graph = filesGraph(process.env["PAWL_DATA_DIR"] ?? "");
