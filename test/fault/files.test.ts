@@ -37,11 +37,27 @@ async function resultOf(on: RunsHost, runId: string): Promise<unknown> {
 }
 
 test.each<[string, Stage, { here: string; there: string }]>([
-  ["between the change and its record, on the same disk", "send", { here: "one", there: "one" }],
-  ["between the change and its record, on another disk", "send", { here: "two", there: "three" }],
-  ["between the record and the step, on the same disk", "after", { here: "four", there: "four" }],
-  ["between the record and the step, on another disk", "after", { here: "five", there: "six" }],
-])("killed %s: the change is there once", async (_, stage, { here, there }) => {
+  [
+    "killed between the change and its record, on the same disk: the change is there once",
+    "send",
+    { here: "one", there: "one" },
+  ],
+  [
+    "killed between the change and its record, on another disk: the change is there once",
+    "send",
+    { here: "two", there: "three" },
+  ],
+  [
+    "killed between the record and the step, on the same disk: the change is there once",
+    "after",
+    { here: "four", there: "four" },
+  ],
+  [
+    "killed between the record and the step, on another disk: the change is there once",
+    "after",
+    { here: "five", there: "six" },
+  ],
+])("%s", async (_, stage, { here, there }) => {
   await using on = await runsHost({ files: filesGraph(join(dataDir, there)) });
   await using worker = await spawnWorker({
     graphs: { files: "test/support/graphs/files.ts:graph" },
