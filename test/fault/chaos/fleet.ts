@@ -8,7 +8,7 @@ import { type HalfOpenProxy, startProxy } from "./half-open-proxy.ts";
 import { Member, type Role } from "./member.ts";
 import type { Random } from "./random.ts";
 
-export const GRAPHS = ["steps", "fan", "nested", "effects", "questions"] as const;
+export const GRAPHS = ["steps", "fan", "nested", "effects", "questions", "calls"] as const;
 export type GraphId = (typeof GRAPHS)[number];
 
 const MEMBERS: readonly Role[] = ["serve", "serve --no-workers", "worker", "worker"];
