@@ -154,13 +154,15 @@ async function someMember(world: World, suits: (member: Member) => boolean): Pro
   }
 }
 
-/** One that has sent what may not be sent again; after a while any that executes. */
+/** One that has sent what may not be sent again, or does so for the second time since a person said so; after a while any that executes. */
 async function memberWithEffect(world: World): Promise<Member> {
-  for (const end = performance.now() + world.leaseMs; performance.now() < end;) {
+  const attempt = world.random.between(1, 2);
+  for (const end = performance.now() + world.leaseMs * attempt; performance.now() < end;) {
     const { rows } = await world.db
       .query<{ pid: number }>(
         `select w.pid from effects e join runs r using (run_id) join workers w on w.worker_id = r.worker_id
-          where e.state = 'dispatched' and e.kind = 'irreversible' and r.status = 'running'`,
+          where e.state = 'dispatched' and e.kind = 'irreversible' and e.attempt >= $1 and r.status = 'running'`,
+        [attempt],
       )
       .catch(() => ({ rows: [] })); // just after a restart
     const member = world.fleet.members.find(({ pid, state }) => state === "up" && rows.some((row) => row.pid === pid));

@@ -59,35 +59,42 @@ function inspectRow(
   if (log.has(`${effect}:left`) && !isLeft) miscounted.push(`${effect}: left alone, and nobody said so`);
 }
 
+/** An answer as the ledger recorded it. */
+interface Answer {
+  readonly post: string;
+  readonly effect: string;
+  readonly decision: string;
+  readonly refusal: string | null;
+  /** When its run was created. */
+  readonly posted: Date;
+}
+
 /**
  * Whoever looked before the deadline may be believed only if the answer was posted after it: then the person was
  * wrong, and the effect may be there twice. Returns the effects of which that is so.
  */
 async function inspectDecisions({ db, journal }: Evidence, { wrongDecisions }: Findings): Promise<Set<string>> {
-  const { rows } = await db.query<{
-    post: string;
-    effect: string;
-    decision: string;
-    refusal: string | null;
-    posted: Date;
-  }>(
+  const { rows } = await db.query<Answer>(
     `select r.metadata ->> 'post' as post, coalesce(e.tool_call_id, e.key) as effect, a.decision, a.refusal, r.created_at as posted
        from effect_answers a join effects e using (thread_id, key) join runs r on r.run_id = a.run_id`,
   );
   const misled = new Set<string>();
-  for (const { post, effect, decision, refusal, posted } of rows) {
+  for (const row of rows) {
+    const { post, effect, refusal } = row;
     const sent = journal.decisions.find((each) => each.post === post && each.effect === effect);
-    const wrong = (what: string) => wrongDecisions.push(`${effect}, ${post}: ${what}`);
-    if (!sent) wrong(`${decision}, and nobody said so`);
-    else if (sent.said !== decision) wrong(`${decision}, and ${sent.said} was said`);
-    else if (refusal !== null) refusedRightly(sent, posted) || wrong(`refused as ${refusal}`);
-    else if (sent.said === "not_happened" && posted <= sent.deadline) wrong("believed before the deadline");
-    else if (sent.isEarly) misled.add(effect);
+    const objection = objectionTo(row, sent);
+    if (objection !== undefined) wrongDecisions.push(`${effect}, ${post}: ${objection}`);
+    else if (sent?.isEarly && refusal === null) misled.add(effect);
   }
   return misled;
 }
 
-/** The database may count the deadline's microseconds, of which the question shows thousands. */
-function refusedRightly({ said, deadline }: Decision, posted: Date): boolean {
-  return said === "not_happened" && posted.getTime() <= deadline.getTime() + 1;
+function objectionTo({ decision, refusal, posted }: Answer, sent: Decision | undefined): string | undefined {
+  if (!sent) return `${decision}, and nobody said so`;
+  if (sent.said !== decision) return `${decision}, and ${sent.said} was said`;
+  // In the same millisecond it may be either: the database counts more exactly.
+  const msPast = posted.getTime() - sent.deadline.getTime();
+  if (refusal === null && sent.said === "not_happened" && msPast < 0) return "believed before the deadline";
+  if (refusal !== null && (sent.said !== "not_happened" || msPast > 0)) return `refused as ${refusal}`;
+  return undefined;
 }
