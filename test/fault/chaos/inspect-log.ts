@@ -1,11 +1,10 @@
-/** What the log of events and the order of rows say: about readers, gaps, processes that wrote too late, and waiting runs. */
+/** What the log of events and the order of writes say: about readers, gaps, and processes that wrote too late. */
 import type { Evidence, Findings } from "./inspect.ts";
 
 export async function inspectLog(evidence: Evidence, findings: Findings): Promise<void> {
   await inspectReadings(evidence, findings);
   await inspectGaps(evidence, findings);
   await inspectWriters(evidence, findings);
-  await inspectSuccessions(evidence, findings);
 }
 
 /** A reader may have seen the last events before a crash that the log lost; but never less than the log has. */
@@ -64,14 +63,4 @@ async function inspectWriters({ db }: Evidence, { lateWrites }: Findings): Promi
       where created_at < before`,
   );
   for (const { run_id, last_seq } of events) lateWrites.push(`run ${run_id}: events before ${last_seq}`);
-}
-
-/** A sweep finds the next run of a thread in the end: that its end was to promote it shows in the time only. */
-async function inspectSuccessions({ db }: Evidence, { successions }: Findings): Promise<void> {
-  const { rows } = await db.query<{ ms: number }>(
-    `select (extract(epoch from started_at - before) * 1000)::float8 as ms
-       from (select created_at, started_at, lag(ended_at) over (partition by thread_id order by seq) as before from runs) r
-      where created_at < before and started_at >= before`,
-  );
-  successions.push(...rows.map(({ ms }) => ms));
 }

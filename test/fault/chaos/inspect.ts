@@ -41,8 +41,6 @@ export interface Findings {
   readonly lostEvents: string[];
   /** What was written by an attempt after a later one had written. */
   readonly lateWrites: string[];
-  /** From the end of a run to the begin of the one that waited behind it on its thread, in milliseconds. */
-  readonly successions: number[];
 }
 
 export interface Evidence {
@@ -71,7 +69,6 @@ export async function inspect(evidence: Evidence): Promise<Findings> {
     wrongEvents: [],
     lostEvents: [],
     lateWrites: [],
-    successions: [],
   };
   await inspectRuns(evidence, findings);
   const log = await inspectStates(evidence, findings);

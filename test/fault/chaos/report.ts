@@ -46,27 +46,9 @@ export function invariants({ journal, findings, misdeeds }: Outcome): Row[] {
   ];
 }
 
-/** Milliseconds: half of what a sweep would need that had to promote each of them. */
-const SUCCESSION_MS = 200;
-
 /** On a machine that has time for it. */
 export function timeGoals(outcome: Outcome): Row[] {
-  return [
-    recoveryGoal(outcome, "lock", RECOVERY_MS),
-    recoveryGoal(outcome, "lease", outcome.leaseMs + RECOVERY_MS),
-    successionGoal(outcome),
-  ];
-}
-
-function successionGoal({ findings }: Outcome): Row {
-  const times = ascending(findings.successions);
-  const [p50 = 0, p95 = 0] = [0.5, 0.95].map((share) => percentile(times, share));
-  return {
-    what: `begin of the run that waited, after the one before it, p50 / p95 of ${times.length} runs`,
-    wanted: `p50 <= ${SUCCESSION_MS} ms`,
-    got: times.length === 0 ? "none" : `${p50.toFixed(0)} / ${p95.toFixed(0)} ms`,
-    isMet: times.length === 0 || p50 <= SUCCESSION_MS,
-  };
+  return [recoveryGoal(outcome, "lock", RECOVERY_MS), recoveryGoal(outcome, "lease", outcome.leaseMs + RECOVERY_MS)];
 }
 
 function recoveryGoal({ recoveries }: Outcome, shownBy: ShownBy, limit: number): Row {
