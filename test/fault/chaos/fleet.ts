@@ -38,7 +38,7 @@ export async function startFleet({ folder, connection, leaseSeconds, random }: F
   for (const [i, role] of MEMBERS.entries()) {
     const name = `${i}-${role.split(" --").join("-")}`;
     const sockets = join(folder, name);
-    await mkdir(sockets);
+    await mkdir(sockets, { recursive: true }); // logs of another session may be there
     const path = join(sockets, `.s.PGSQL.${connection.port}`);
     const database = cleanup.use(
       await startProxy({ path }, () => ({ path: join(String(connection.host), `.s.PGSQL.${connection.port}`) })),
