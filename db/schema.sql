@@ -243,6 +243,14 @@ create table runs (
   constraint runs_thread_id_fkey FOREIGN KEY (thread_id) REFERENCES threads(thread_id) ON DELETE CASCADE
 ) with (fillfactor=70);
 
+create table spent_keys (
+  tenant text not null,
+  idempotency_key text not null,
+  run_id uuid not null,
+  created_at timestamp with time zone not null,
+  constraint spent_keys_pkey PRIMARY KEY (tenant, idempotency_key)
+);
+
 create table thread_events (
   thread_id uuid not null,
   last_seq bigint not null,
@@ -332,6 +340,8 @@ CREATE INDEX runs_unanswered ON public.runs USING btree (request_digest) WHERE (
 
 CREATE INDEX runs_waiting ON public.runs USING btree (run_after) WHERE ((status = 'pending'::text) AND (NOT ready));
 
+CREATE INDEX spent_keys_by_age ON public.spent_keys USING btree (created_at);
+
 CREATE INDEX thread_events_by_age ON public.thread_events USING btree (created_at);
 
 CREATE INDEX thread_events_by_run ON public.thread_events USING btree (run_id, last_seq);
@@ -345,3 +355,17 @@ CREATE INDEX threads_by_status ON public.threads USING btree (tenant, status, up
 CREATE INDEX threads_by_update ON public.threads USING btree (tenant, updated_at DESC);
 
 CREATE INDEX threads_with_ttl ON public.threads USING btree (updated_at) WHERE (ttl_minutes IS NOT NULL);
+
+CREATE OR REPLACE FUNCTION public.keep_spent_key()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+  insert into spent_keys (tenant, idempotency_key, run_id, created_at)
+  values (old.tenant, old.idempotency_key, old.run_id, old.created_at)
+      on conflict do nothing;
+  return null;
+end $function$
+;
+
+CREATE TRIGGER keep_spent_key AFTER DELETE ON public.runs FOR EACH ROW WHEN ((old.idempotency_key IS NOT NULL)) EXECUTE FUNCTION keep_spent_key();

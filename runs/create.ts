@@ -12,7 +12,7 @@ import { type Assistant, resolveAssistant } from "./assistants/resolve.ts";
 import { cancelRuns } from "./cancel.ts";
 import type { CreateOptions } from "./index.ts";
 import { lockThread } from "./queue.ts";
-import { findCreated } from "./resent.ts";
+import { findCreated, refuseSpentKey } from "./resent.ts";
 import { checkpointOf, kwargsOf, mergedConfigurable } from "./request.ts";
 import { matchAnswers, type OpenQuestion } from "./resume.ts";
 import { Run, type RunCreate, runColumns } from "./run.ts";
@@ -89,6 +89,7 @@ async function createOnce(context: CreateContext, request: Request): Promise<Cre
     ]);
   return openedTransaction(context.pool, opening, async (tx, [assistant, isLocked, earlier, known]) => {
     if (earlier) return { run: earlier, ended: [], told: [] };
+    if (options.idempotencyKey !== undefined) await refuseSpentKey(tx, principal, options.idempotencyKey);
     if (options.threadId !== undefined && !isLocked) refuseUnlessCreated(body);
     const thread = usable(
       isLocked

@@ -106,7 +106,7 @@ export class Isolation {
   }
 
   async #isolate(run: ClaimedRun, workerId: string): Promise<void> {
-    const { start, log, onDead } = this.#options;
+    const { start, log, onDead, closing } = this.#options;
     const held = { run_id: run.run_id, worker_id: workerId, epoch: run.epoch };
     const about = { run_id: run.run_id, stalled_attempts: run.stalled_attempts };
     log.warn({ ...about, process: start !== undefined }, "a suspect runs alone");
@@ -118,7 +118,9 @@ export class Isolation {
       log.warn(about, "the process of a suspect died");
       return onDead(end.workerId); // its lock says so too, to whoever watches it
     }
-    if (isolated) log.error(about, "no process could be started for a suspect: it runs alone in this one");
+    // Before it has joined, a signal to stop ends it like that, too.
+    if (isolated && !closing.aborted)
+      log.error(about, "no process could be started for a suspect: it runs alone in this one");
     this.#here += 1;
     this.#turn = this.#turn.then(() => this.#executeHere(run, held)).finally(() => (this.#here -= 1));
     return this.#turn;

@@ -57,3 +57,22 @@ export async function findCreated(
   }
   return Run.parse(row);
 }
+
+/**
+ * Of a key whose run is gone nobody is left to answer for it, and a second run would do again what the first one did, or
+ * what somebody wanted undone. Throws `already_exists` (facts: the `run_id`).
+ */
+export async function refuseSpentKey(tx: Queryable, { tenant }: Principal, key: string): Promise<void> {
+  const { rows } = await tx.query<{ run_id: string }>({
+    name: "find-spent-key",
+    text: "select run_id from spent_keys where tenant = $1 and idempotency_key = $2",
+    values: [tenant, key],
+  });
+  const [spent] = rows;
+  if (!spent) return;
+  throw new PawlError(
+    "already_exists",
+    "The run that was created under this idempotency key is gone: it was rolled back or deleted, or was stateless and is over",
+    { facts: { run_id: spent.run_id } },
+  );
+}

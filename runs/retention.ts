@@ -79,4 +79,8 @@ export async function expire(db: Queryable, eventTtlSeconds: number): Promise<vo
       update runs set idempotency_key = null
        where idempotency_key is not null and created_at < now() - make_interval(hours => ${IDEMPOTENCY_HOURS})`,
   });
+  await db.query({
+    name: "expire-spent-keys",
+    text: `delete from spent_keys where created_at < now() - make_interval(hours => ${IDEMPOTENCY_HOURS})`,
+  });
 }

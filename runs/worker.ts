@@ -249,9 +249,10 @@ export class RunWorker {
     log.info({ worker: this.#workerId }, "worker joined");
   }
 
-  /** What this worker executed belongs to others now; it goes on as a new one. */
+  /** What this worker executes may be others' by now; it goes on as a new one. */
   async #rejoin(reason: string): Promise<void> {
     const { log } = this.#options;
+    const before = this.#workerId;
     log.error({ worker: this.#workerId, reason, runs: this.active }, "worker lost its lease");
     this.#membership = undefined;
     this.#stopAll({ kind: "lost", detail: reason });
@@ -260,9 +261,21 @@ export class RunWorker {
     while (!this.#membership && !this.#closing.signal.aborted) {
       await delay(REJOIN_MS, undefined, { signal: this.#closing.signal }).catch(() => {}); // closed meanwhile
       if (this.#closing.signal.aborted) return;
+      // Begun first, and not waited for: a lock that somebody holds must not keep this worker from joining.
+      void this.#giveBack(before).catch((thrown: unknown) =>
+        log.warn({ error: asError(thrown) }, "runs of before are left to whoever takes them over"),
+      );
       await this.#join().catch((thrown: unknown) => log.warn({ error: asError(thrown) }, "could not rejoin yet"));
     }
     this.#sweepSoon();
+  }
+
+  /** What nobody has taken over yet: its process is alive, and no run of it is to be suspected of a death. */
+  async #giveBack(workerId: string): Promise<void> {
+    const { pool, signals } = this.#options;
+    for (const run of await ownRuns(pool, workerId)) await requeueRun(pool, { ...run, worker_id: workerId });
+    await requeueWorker(pool, workerId); // forgets it
+    signals.send("work", "");
   }
 
   #stopAll(cause: StopCause): void {

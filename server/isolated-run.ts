@@ -44,7 +44,9 @@ const worker = await RunWorker.start({
   log,
   only: run,
 });
-process.send?.({ workerId: worker.id } satisfies IsolatedReport);
+// The parent may be gone: without a callback its absence would be an error that nobody handles, and end this process,
+// which would count as a death of the run.
+process.send?.({ workerId: worker.id } satisfies IsolatedReport, undefined, undefined, () => {});
 
 const drain = (): void => void worker.close(GRACE_MS);
 process.on("SIGTERM", drain);

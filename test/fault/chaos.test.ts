@@ -13,4 +13,5 @@ test("whatever is killed, stopped or cut: no run is lost or doubled, no thread s
   expect([...outcome.faults.keys()].toSorted()).toEqual(Object.keys(FAULTS).toSorted());
   expect(outcome.journal.accepted.length).toBeGreaterThan(60);
   expect(outcome.journal.readings.length).toBeGreaterThan(0);
+  expect(outcome.journal.decisions.length).toBeGreaterThan(0);
 }, 600_000);

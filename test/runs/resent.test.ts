@@ -68,6 +68,27 @@ test("an idempotency key makes one run of many equal requests, also for stateles
   expect(rows).toEqual([]);
 });
 
+test("a key stays spent when its run is rolled back, or was stateless and is over, until it expires", async () => {
+  await using host = await runsHost({ graph });
+  const { pool } = host.db;
+  const threadId = await host.thread();
+  const post = (options: { threadId?: typeof threadId; idempotencyKey: string }) =>
+    host.runs.create(localPrincipal, body, options);
+  const refused = (run: { run_id: string }) => (error: unknown) =>
+    isPawlError(error, "already_exists") && error.facts["run_id"] === run.run_id;
+  const rolledBack = await post({ threadId, idempotencyKey: "k1" });
+  await host.runs.cancel(localPrincipal, { runId: rolledBack.run_id }, { action: "rollback" });
+  await expect(post({ threadId, idempotencyKey: "k1" })).rejects.toSatisfy(refused(rolledBack));
+  const stateless = await post({ idempotencyKey: "k2" });
+  await host.startWorker();
+  await expect.poll(async () => (await pool.query("select from runs")).rowCount, { timeout: 10_000 }).toBe(0);
+  await expect(post({ idempotencyKey: "k2" })).rejects.toSatisfy(refused(stateless));
+  expect((await post({ threadId, idempotencyKey: "k3" })).status).toBe("pending");
+  await pool.query("update spent_keys set created_at = now() - interval '25 hours'");
+  await expire(pool, 120);
+  expect((await post({ threadId, idempotencyKey: "k1" })).run_id).not.toBe(rolledBack.run_id);
+});
+
 test("a client's own run id creates one run, and cannot be used for another thread", async () => {
   await using host = await runsHost({ graph });
   const threadId = await host.thread();

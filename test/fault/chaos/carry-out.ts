@@ -1,7 +1,9 @@
 /** Carries out a plan as its clients do: the first message, perhaps a second one or a cancel, and the answers to what is asked. */
 import { randomUUID } from "node:crypto";
+import { z } from "zod";
+import type { Decision } from "./journal.ts";
 import type { OtherSide } from "./other-side.ts";
-import { type Plan, STEPS } from "./plan.ts";
+import type { Plan } from "./plan.ts";
 import { type Clients, findRun, type Post, runPost } from "./post.ts";
 import { statusOf } from "./stubborn-client.ts";
 
@@ -9,8 +11,8 @@ export interface Carrying extends Clients {
   readonly otherSide: OtherSide;
 }
 
-/** More questions than any graph asks. */
-const MAX_ROUNDS = 12;
+/** More questions than any graph asks, about effects too. */
+const MAX_ROUNDS = 30;
 
 export async function carryOut(carrying: Carrying, plan: Plan, threadId: string): Promise<void> {
   const { http } = carrying;
@@ -84,6 +86,13 @@ interface Question {
   readonly value?: unknown;
 }
 
+const AskedAboutEffect = z.object({
+  kind: z.literal("effect_unknown"),
+  tool_call_id: z.string(),
+  deadline: z.coerce.date(),
+});
+const Asked = z.union([AskedAboutEffect, z.object({ question: z.string() })]);
+
 /** Answers the first question that is pending; false when there is none. */
 async function answerOne(carrying: Carrying, plan: Plan, { threadId, round }: { threadId: string; round: number }) {
   const state = await carrying.http.insist((client, signal) =>
@@ -91,18 +100,22 @@ async function answerOne(carrying: Carrying, plan: Plan, { threadId, round }: { 
   );
   const [question] = state.tasks.flatMap(({ interrupts }) => interrupts as Question[]);
   if (!question) return false;
-  const isDoubled = plan.answersTwice && "question" in (question.value as object);
+  const value = Asked.parse(question.value);
+  const about = "kind" in value ? await decide(carrying, plan, value) : undefined;
   const sent = await Promise.all(
-    [0, ...(isDoubled ? [1] : [])].map((nth) =>
-      runPost(carrying, {
+    [0, ...(plan.answersTwice ? [1] : [])].map((nth) => {
+      const name = `${plan.name}-answer-${round}-${nth}`;
+      if (about) carrying.journal.decisions.push({ ...about, post: name });
+      const answer = "kind" in value ? wordsFor(about!) : answerTo(carrying, plan, value);
+      return runPost(carrying, {
         ...firstPost(carrying, plan, threadId),
-        name: `${plan.name}-answer-${round}-${nth}`,
+        name,
         key: "none",
         following: nth === 0 ? plan.following : "poll",
-        body: { command: { resume: { [String(question.id)]: answerTo(carrying, plan, question) } } },
+        body: { command: { resume: { [String(question.id)]: answer } } },
         mayVanish: false,
-      }),
-    ),
+      });
+    }),
   );
   if (sent.filter((run) => run !== undefined).length > 1) {
     carrying.journal.answeredTwice.push(`${plan.name}, round ${round}`);
@@ -110,17 +123,27 @@ async function answerOne(carrying: Carrying, plan: Plan, { threadId, round }: { 
   return true;
 }
 
-function answerTo({ journal, otherSide }: Carrying, plan: Plan, { value }: Question): unknown {
-  const { question } = value as { question?: string };
-  if (question !== undefined) {
-    const answer = randomUUID();
-    journal.answered(`${plan.name}/${question}`, answer);
-    return answer;
-  }
-  // An effect whose outcome nobody knows: the person who is asked looks at the other side.
-  const text = JSON.stringify(value);
-  const name = STEPS[plan.graph].map((step) => `${plan.name}/${step}`).find((each) => text.includes(each));
-  if (name === undefined) throw new Error(`An unknown question: ${text}`);
-  journal.askedAbout.add(name);
-  return otherSide.done.has(name) ? { type: "happened", result: { receipt: name } } : { type: "not_happened" };
+function answerTo({ journal }: Carrying, plan: Plan, { question }: { question: string }): string {
+  const answer = randomUUID();
+  journal.answered(`${plan.name}/${question}`, answer);
+  return answer;
+}
+
+/** Looks at the other side, as whoever is asked about an effect does; whose answer it is depends on the plan. */
+async function decide(
+  { http, otherSide }: Carrying,
+  { person }: Plan,
+  { tool_call_id, deadline }: z.output<typeof AskedAboutEffect>,
+): Promise<Omit<Decision, "post">> {
+  const about = { effect: tool_call_id, deadline };
+  if (otherSide.done.has(tool_call_id)) return { ...about, said: "happened", isEarly: false };
+  const msLeft = deadline.getTime() - Date.now();
+  if (person === "tired") return { ...about, said: "abandon", isEarly: false };
+  if (person === "hasty" && msLeft > 0) return { ...about, said: "not_happened", isEarly: true };
+  await http.pause(Math.max(0, msLeft) + 1);
+  return { ...about, said: otherSide.done.has(tool_call_id) ? "happened" : "not_happened", isEarly: false };
+}
+
+function wordsFor({ said, effect }: Omit<Decision, "post">) {
+  return said === "happened" ? { type: said, result: { receipt: effect } } : { type: said };
 }

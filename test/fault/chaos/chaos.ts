@@ -85,6 +85,7 @@ export async function chaos(options: ChaosOptions): Promise<Outcome> {
     leaseMs: LEASE_SECONDS * 1_000,
     only: options.only,
     recoveries,
+    crashes: journal.crashes,
     say: (what) => say(`${seconds().toFixed(1)} s, ${journal.finished} plans  ${what}`),
     meanwhile: (work) => void starts.push(work),
   };

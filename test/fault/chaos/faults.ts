@@ -19,6 +19,8 @@ export interface World {
   readonly only: readonly string[];
   /** Collects what was measured. */
   readonly recoveries: Recovery[];
+  /** Collects when Postgres crashed (`Date.now()`). */
+  readonly crashes: number[];
   /** Tells what happens, for who reads along. */
   say(what: string): void;
   /** Goes on beside the faults; waited for at the end. */
@@ -27,12 +29,11 @@ export interface World {
 
 export const FAULTS: Readonly<Record<string, (world: World) => Promise<void>>> = {
   "kill of an executing process": async (world) => {
-    const member = await someMember(world, ({ executes }) => executes);
-    const bereaved = await lookAt(world.db, member.pid);
-    const since = performance.now();
-    await member.end("SIGKILL");
-    await measure(world, bereaved, { since, shownBy: bereaved.isWatched ? "lock" : "lease" });
-    world.meanwhile(member.start());
+    await kill(world, await someMember(world, ({ executes }) => executes));
+  },
+
+  "kill while an effect is under way": async (world) => {
+    await kill(world, await memberWithEffect(world));
   },
 
   "kill of a listening process": async (world) => {
@@ -78,7 +79,8 @@ export const FAULTS: Readonly<Record<string, (world: World) => Promise<void>>> =
 
   "fast restart of Postgres": async ({ postgres }) => postgres.restart(),
 
-  "immediate restart of Postgres": async ({ postgres }) => {
+  "immediate restart of Postgres": async ({ postgres, crashes }) => {
+    crashes.push(Date.now());
     process.kill(postgres.pid, "SIGQUIT");
     await postgres.restart();
   },
@@ -127,6 +129,14 @@ export const FAULTS: Readonly<Record<string, (world: World) => Promise<void>>> =
   },
 };
 
+async function kill(world: World, member: Member): Promise<void> {
+  const bereaved = await lookAt(world.db, member.pid);
+  const since = performance.now();
+  await member.end("SIGKILL");
+  await measure(world, bereaved, { since, shownBy: bereaved.isWatched ? "lock" : "lease" });
+  world.meanwhile(member.start());
+}
+
 const LOOK_MS = 20;
 /** For how long Postgres may be away after a restart. */
 const AWAY_MS = 30_000;
@@ -142,6 +152,27 @@ async function someMember(world: World, suits: (member: Member) => boolean): Pro
     }
     await delay(LOOK_MS);
   }
+}
+
+/** One that has sent what may not be sent again, or does so for the second time since a person said so; after a while any that executes. */
+async function memberWithEffect(world: World): Promise<Member> {
+  const attempt = world.random.between(1, 2);
+  for (const end = performance.now() + world.leaseMs * attempt; performance.now() < end;) {
+    const { rows } = await world.db
+      .query<{ pid: number }>(
+        `select w.pid from effects e join runs r using (run_id) join workers w on w.worker_id = r.worker_id
+          where e.state = 'dispatched' and e.kind = 'irreversible' and e.attempt >= $1 and r.status = 'running'`,
+        [attempt],
+      )
+      .catch(() => ({ rows: [] })); // just after a restart
+    const member = world.fleet.members.find(({ pid, state }) => state === "up" && rows.some((row) => row.pid === pid));
+    if (member) {
+      world.say(`  to ${member.name}`);
+      return member;
+    }
+    await delay(LOOK_MS);
+  }
+  return someMember(world, ({ executes }) => executes);
 }
 
 /** Milliseconds beyond the lease after which a reader wants to know what stands in the way of a recovery. */

@@ -8,7 +8,7 @@ import { type HalfOpenProxy, startProxy } from "./half-open-proxy.ts";
 import { Member, type Role } from "./member.ts";
 import type { Random } from "./random.ts";
 
-export const GRAPHS = ["steps", "fan", "nested", "effects", "questions"] as const;
+export const GRAPHS = ["steps", "fan", "nested", "effects", "questions", "calls"] as const;
 export type GraphId = (typeof GRAPHS)[number];
 
 const MEMBERS: readonly Role[] = ["serve", "serve --no-workers", "worker", "worker"];
@@ -38,7 +38,7 @@ export async function startFleet({ folder, connection, leaseSeconds, random }: F
   for (const [i, role] of MEMBERS.entries()) {
     const name = `${i}-${role.split(" --").join("-")}`;
     const sockets = join(folder, name);
-    await mkdir(sockets);
+    await mkdir(sockets, { recursive: true }); // logs of another session may be there
     const path = join(sockets, `.s.PGSQL.${connection.port}`);
     const database = cleanup.use(
       await startProxy({ path }, () => ({ path: join(String(connection.host), `.s.PGSQL.${connection.port}`) })),

@@ -19,13 +19,25 @@ export interface Reading {
   readonly ids: bigint[];
 }
 
+/** What a person said about an effect whose outcome nobody knew. */
+export interface Decision {
+  readonly effect: string;
+  /** Name of the POST that carried it. */
+  readonly post: string;
+  readonly said: "happened" | "not_happened" | "abandon";
+  /** From when on nothing can be sent any more, as the question has it. */
+  readonly deadline: Date;
+  /** Whether the person looked before the deadline: then it may have happened after the look. */
+  readonly isEarly: boolean;
+}
+
 export class Journal {
   readonly accepted: Accepted[] = [];
   readonly readings: Reading[] = [];
   /** By `<plan>/<question>`: the answers that clients sent. */
   readonly answers = new Map<string, Set<string>>();
-  /** Effects that a person was asked about, by name. */
-  readonly askedAbout = new Set<string>();
+  /** In the order in which they were sent. */
+  readonly decisions: Decision[] = [];
   /** POSTs of which two with one key gave two runs. */
   readonly createdTwice: string[] = [];
   /** Questions of which two answers were accepted. */
@@ -36,6 +48,8 @@ export class Journal {
   readonly mayBeGone = new Set<string>();
   /** POSTs that were refused as they had to be. */
   refused = 0;
+  /** When Postgres was made to crash (`Date.now()`): the last events before it may be missing from the log. */
+  readonly crashes: number[] = [];
   /** Plans that are over. */
   finished = 0;
   /** Plans whose client gave up at the deadline. */

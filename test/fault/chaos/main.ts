@@ -1,9 +1,10 @@
 #!/usr/bin/env node
 /** `npm run chaos`: real processes, a real Postgres and the stock client, while everything that can fail does. */
+import { availableParallelism, loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { chaos, type ChaosOptions, type Outcome } from "./chaos.ts";
 import { FAULTS } from "./faults.ts";
-import { counts, invariants, recoveryGoals, render } from "./report.ts";
+import { counts, invariants, timeGoals, render } from "./report.ts";
 
 const USAGE = `Usage: npm run chaos -- [options]
 
@@ -29,8 +30,13 @@ try {
 }
 
 function report(outcome: Outcome): boolean {
-  const rows = [...counts(outcome), ...invariants(outcome), ...recoveryGoals(outcome)];
-  say(`\n${render(rows)}`);
+  const rows = [...counts(outcome), ...invariants(outcome), ...timeGoals(outcome)];
+  say(
+    `\nload average ${loadavg()
+      .map((load) => load.toFixed(1))
+      .join(", ")} on ${availableParallelism()} cores`,
+  );
+  say(render(rows));
   for (const [message, times] of outcome.errors) say(`logged as an error, ${times} times: ${message}`);
   return rows.every(({ isMet }) => isMet);
 }

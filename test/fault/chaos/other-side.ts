@@ -1,4 +1,4 @@
-/** The world outside, as effects see it: an HTTP server that counts what it was asked to do, and now and then hangs up after doing it. */
+/** The world outside, as effects see it: an HTTP server that counts what it was asked to do, and now and then hangs up before or after doing it. */
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -7,7 +7,12 @@ import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
 import type { Random } from "./random.ts";
 
-const Order = z.object({ name: z.string(), kind: z.enum(["idempotent", "irreversible"]) });
+const Order = z.object({
+  name: z.string(),
+  kind: z.enum(["idempotent", "irreversible"]),
+  /** Nothing is done after it: who looked then knows for good. */
+  deadline: z.coerce.date().optional(),
+});
 
 /** What was asked for under one name: the effect as whoever planned it knows it. */
 export interface Done {
@@ -22,21 +27,27 @@ export interface OtherSide extends AsyncDisposable {
 }
 
 const HANGS_UP = 0.04;
-const LONGEST_MS = 200;
+/** Before it is done, and again before the answer: long enough for processes to die meanwhile. */
+const LONGEST_MS = 300;
 
 export async function startOtherSide(random: Random): Promise<OtherSide> {
   const done = new Map<string, Done>();
+  const known = new Set<string>();
   const server = createServer((request, response) => {
     void (async () => {
-      const { name, kind } = Order.parse(await json(request));
+      const { name, kind, deadline } = Order.parse(await json(request));
       const key = String(request.headers["idempotency-key"]);
       const mood = random.fork(name);
+      const isFirst = !known.has(name);
+      known.add(name);
       await delay(mood.between(0, LONGEST_MS)); // a sender may die before it is done
+      const isTooLate = deadline !== undefined && Date.now() > deadline.getTime();
+      if (isTooLate || (isFirst && mood.chance(HANGS_UP))) return void response.destroy();
       const earlier = done.get(name) ?? { kind, keys: new Map<string, number>() };
       done.set(name, earlier);
       earlier.keys.set(key, (earlier.keys.get(key) ?? 0) + 1);
       await delay(mood.between(0, LONGEST_MS)); // or before it knows
-      if (mood.chance(HANGS_UP) && earlier.keys.get(key) === 1) return void response.destroy();
+      if (isFirst && mood.chance(HANGS_UP)) return void response.destroy();
       response.setHeader("content-type", "application/json").end(JSON.stringify({ receipt: name }));
     })().catch(() => response.destroy());
   });

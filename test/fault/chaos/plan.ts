@@ -19,7 +19,16 @@ export interface Plan {
   readonly doubleText: { readonly afterMs: number; readonly strategy: Strategy } | undefined;
   /** Each answer is sent by two clients at once. */
   readonly answersTwice: boolean;
+  readonly person: Person;
 }
+
+/**
+ * How a person answers who is asked about an effect of unknown outcome and looks at the other side. All say "happened" when
+ * they see it there. If not, "patient" looks again after the deadline, "hasty" says at once that it did not happen,
+ * "tired" leaves it alone.
+ */
+const PERSONS = ["patient", "hasty", "tired"] as const;
+export type Person = (typeof PERSONS)[number];
 
 export type Strategy = "enqueue" | "interrupt" | "rollback" | "reject";
 
@@ -28,10 +37,13 @@ const CANCELLED = 0.12;
 const DOUBLE_TEXTED = 0.15;
 const ANSWERED_TWICE = 0.4;
 
+/** Graphs that ask questions: a second message would take their place. */
+const ASKING: ReadonlySet<GraphId> = new Set(["questions", "calls"]);
+
 export function planOf(seed: Random, nth: number): Plan {
   const random = seed.fork(`plan ${nth}`);
   const graph = GRAPHS[nth % GRAPHS.length]!;
-  const texts = graph !== "questions" && random.chance(DOUBLE_TEXTED);
+  const texts = !ASKING.has(graph) && random.chance(DOUBLE_TEXTED);
   return {
     name: `p${nth}`,
     graph,
@@ -49,6 +61,7 @@ export function planOf(seed: Random, nth: number): Plan {
         }
       : undefined,
     answersTwice: random.chance(ANSWERED_TWICE),
+    person: random.pick(PERSONS),
   };
 }
 
@@ -59,7 +72,5 @@ export const STEPS: Readonly<Record<GraphId, readonly string[]>> = {
   nested: ["before", "inner-first", "inner-effect", "inner-last", "after"],
   effects: ["begin", "letter", "record", "payment", "end"],
   questions: ["begin", "first", "approved", "left", "right", "end"],
+  calls: ["begin", "call-0", "call-1", "end"],
 };
-
-/** Steps whose effect may be sent again; every other effect is irreversible. */
-export const IDEMPOTENT: ReadonlySet<string> = new Set(["tool-1", "tool-3", "record"]);

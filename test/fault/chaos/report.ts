@@ -31,18 +31,23 @@ export function invariants({ journal, findings, misdeeds }: Outcome): Row[] {
     none("lost", [...findings.lost, ...journal.givenUp.map((plan) => `${plan}: its client gave up`)]),
     none("stranded", findings.stranded),
     none("effects duplicated", findings.duplicated),
+    none("effects told or recorded as what they are not", findings.miscounted),
+    none("people taken for what they did not say", findings.wrongDecisions),
     none("ambiguous effects that nobody was told of", findings.unreported),
     none("states with a step lost or taken twice", findings.wrongStates),
     none("runs ended in an error", findings.failed),
     none("questions with two answers", journal.answeredTwice),
     none("answers that nobody gave", findings.strayAnswers),
     none("readers with an event twice or not at all", findings.wrongEvents),
+    none("events lost from the log", findings.lostEvents),
+    none("writes by whom the run was taken from", findings.lateWrites),
     none("what no client should have seen", journal.oddities),
     none("processes that ended by themselves, unhandled rejections", misdeeds),
   ];
 }
 
-export function recoveryGoals(outcome: Outcome): Row[] {
+/** On a machine that has time for it. */
+export function timeGoals(outcome: Outcome): Row[] {
   return [recoveryGoal(outcome, "lock", RECOVERY_MS), recoveryGoal(outcome, "lease", outcome.leaseMs + RECOVERY_MS)];
 }
 
@@ -73,6 +78,8 @@ export function counts({ journal, findings, faults, seconds, recoveries }: Outco
     told("readers compared with the log", journal.readings.length),
     told("effects whose outcome is unknown", findings.ambiguous.length),
     told("  of runs that were cancelled", findings.ofCancelled.length),
+    told("  answers of people about them", journal.decisions.length),
+    told("    before the deadline", journal.decisions.filter(({ isEarly }) => isEarly).length),
   ];
 }
 

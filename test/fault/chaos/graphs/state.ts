@@ -44,7 +44,7 @@ export async function act(
 ): Promise<string> {
   const entry = `${plan}/${effect.name}`;
   const send = (idempotencyKey: string, signal: AbortSignal) =>
-    post(side, { name: entry, kind: effect.kind }, { idempotencyKey, signal });
+    postTo(side, { name: entry, kind: effect.kind }, { idempotencyKey, signal });
   try {
     await hostOf(config).effect({ key: entry, name: effect.name, kind: effect.kind }, async (context) => {
       try {
@@ -64,7 +64,8 @@ export async function act(
   }
 }
 
-async function post(side: string, body: object, send: { idempotencyKey: string; signal: AbortSignal }) {
+/** Has the other side do something, and returns its receipt. */
+export async function postTo(side: string, body: object, send: { idempotencyKey: string; signal: AbortSignal }) {
   const response = await fetch(side, {
     method: "POST",
     headers: { "content-type": "application/json", "idempotency-key": send.idempotencyKey },
