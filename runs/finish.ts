@@ -44,6 +44,8 @@ export async function finishRun(pool: Pool, run: ClaimedRun, ending: Ending): Pr
       if (!ended) throw cancel_action ? cancelled(cancel_action) : leaseLost(run);
       if (run.temporary) await deleteTemporaryThread(tx, run);
       else if (ending.isRolledBack) {
+        // Again, now that a new epoch keeps out what the stopped graph still had under way when it was undone.
+        await deleteRunCheckpoints(tx, run.thread_id, run.run_id);
         await tx.query({
           name: "delete-rolled-back-run",
           text: "delete from runs where run_id = $1",
