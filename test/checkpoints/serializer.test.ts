@@ -140,11 +140,14 @@ test("what it writes is what the stock serializer writes, byte for byte", async 
 
 /** The stock serializer loses an undefined that is inside a message: it passes messages through JSON twice. */
 const plainJson = fc.jsonValue();
+/** What is never brought back, so that no state is built on a prototype that was stored. */
+const hasPrototype = (bytes: Uint8Array): boolean => Buffer.from(bytes).includes('"__proto__"');
 
 test("it reads what the stock serializer wrote as that one reads it", async () => {
   await fc.assert(
     fc.asyncProperty(states(plainJson), async (value) => {
       const [type, bytes] = await stock.dumpsTyped(value);
+      fc.pre(!hasPrototype(bytes));
       const read = await stock.loadsTyped(type, bytes).catch(() => fc.pre(false));
       expect(await ours.loadsTyped(type, bytes)).toEqual(read);
     }),
@@ -168,6 +171,7 @@ test("what comes back is written as the same bytes again", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(message(plainJson)), async (items) => {
       const [type, once] = await ours.dumpsTyped(items);
+      fc.pre(!hasPrototype(once));
       const [, again] = await ours.dumpsTyped(await ours.loadsTyped(type, once));
       expect(Buffer.from(again).toString()).toBe(Buffer.from(once).toString());
     }),

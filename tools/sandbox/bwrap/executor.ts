@@ -113,8 +113,11 @@ function headerFor(request: RunRequest, { policy, interpreters, network }: RunPa
 async function planFor(parts: RunParts, account: number | undefined): Promise<BoxPlan> {
   const { workspace, policy, network } = parts;
   return {
-    // A session's network ends with the session.
-    key: network ? undefined : JSON.stringify([await identityOf(workspace), account, policy.env, policy.readable]),
+    // A session's network ends with the session; and who is given more to read gets a workspace for one call.
+    key:
+      network || policy.readable.length > 0
+        ? undefined
+        : JSON.stringify([await identityOf(workspace), account, policy.env]),
     start: () => startBox(parts, account),
   };
 }
