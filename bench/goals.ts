@@ -14,7 +14,7 @@ export interface Goal {
 /** Milliseconds that one run may take more than the graph itself. */
 const MAX_ADDED_MS = 8;
 const MAX_FIRST_EVENT_MS = 15;
-const MIN_PER_SECOND: Record<GraphId, number> = { two: 60, ten: 25 };
+const MIN_PER_SECOND: Record<GraphId, number> = { two: 150, ten: 50 };
 const MIN_SHARE_OF_FLOOR = 0.5;
 const MAX_GROWTH = 0.1;
 
