@@ -7,6 +7,7 @@
  */
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto";
 import type pg from "pg";
+import { standsFor } from "../db/retry.ts";
 import { PawlError } from "../lib/errors.ts";
 
 /** The thread, and what else tells the row from all others. */
@@ -133,7 +134,7 @@ export function isSealed(bytes: Uint8Array): boolean {
   return bytes[0] === MARK && bytes.length >= HEADER_BYTES + TAG_BYTES;
 }
 
-const encryptions = new WeakMap<object, Encryption>();
+const encryptions = new WeakMap<pg.Pool, Encryption>();
 
 /** From now on, what savers on this pool store is encrypted under the first of `keys`; nothing is, if there are none. */
 export function encryptWith(pool: pg.Pool, keys: readonly Uint8Array[]): Encryption | undefined {
@@ -144,13 +145,8 @@ export function encryptWith(pool: pg.Pool, keys: readonly Uint8Array[]): Encrypt
   return encryption;
 }
 
-/** Also for an object that stands for the pool by having it as its prototype. */
 export function encryptionOf(pool: pg.Pool): Encryption | undefined {
-  for (let each: object | null = pool; each !== null; each = Object.getPrototypeOf(each) as object | null) {
-    const known = encryptions.get(each);
-    if (known) return known;
-  }
-  return undefined;
+  return encryptions.get(standsFor(pool));
 }
 
 function additional({ threadId, row }: Place): Buffer {

@@ -10,7 +10,7 @@ export class HeldSaver extends Saver {
 
   /** `db`: for ancestors, which a graph may need to know a value. Reads only, so a transaction does. `from`: who read it. */
   constructor(db: Queryable, held: CheckpointTuple, from: Saver) {
-    super(db as pg.Pool, from.encryption);
+    super(db as pg.Pool, from);
     this.#held = held;
   }
 

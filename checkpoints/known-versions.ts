@@ -1,10 +1,17 @@
 /**
- * The versions of channels that a saver has read or written last, and builds the next ones on. Nothing is believed: a
- * version that is stored as a delta is refused in its own statement when the one below it is gone (pruned, rolled back,
- * deleted with its thread), and stored again as a whole.
+ * The values that were read or written last, by thread and namespace: the next versions build on them, and a checkpoint
+ * whose values are all known is read without them (read-known.ts). A version is never written twice (see
+ * `Saver.getNextVersion`), so what is known of one stays true whoever else writes, also after its row is gone. Building on
+ * a row is another matter, and not believed: a version that is stored as a delta is refused in its own statement when
+ * the one below it is gone (pruned, rolled back, deleted with its thread), and stored again as a whole.
  */
+import type { ChannelVersions } from "@langchain/langgraph-checkpoint";
+import type pg from "pg";
+import { standsFor } from "../db/retry.ts";
+import { textOf } from "./chunks.ts";
 import { type DumpedValue, eachOnce } from "./dump-values.ts";
 import { CHUNKED, columnsOf, type Item, itemsOf } from "./stored-chunks.ts";
+import type { Value } from "./stored-values.ts";
 import { type KnownVersion, planVersion } from "./versions.ts";
 import type { VersionRow } from "./write-tuples.ts";
 
@@ -18,57 +25,96 @@ interface Planned {
   readonly items: readonly Item[];
 }
 
-/** Characters of text; a state that has more is written as a whole at each step. */
+/** What a version of a channel holds: chunks, or JSON that is stored as a whole, or nothing. */
+interface Known {
+  readonly version: string;
+  readonly chunked?: KnownVersion;
+  readonly whole?: Uint8Array;
+}
+
+interface Place {
+  readonly channels: ReadonlyMap<string, Known>;
+  readonly size: number;
+}
+
+/** Characters of text and bytes, of all threads; a state that has more is written as a whole at each step. */
 const MAX_SIZE = 32 * 1_024 * 1_024;
 
 export class KnownVersions {
   /** Those used last at the end. */
-  readonly #known = new Map<string, { readonly version: KnownVersion; readonly size: number }>();
+  readonly #places = new Map<string, Place>();
   #size = 0;
 
-  saw(at: GraphPlace, channel: string, version: KnownVersion): void {
-    const key = keyOf(at, channel);
-    this.#forget(key);
-    const size = version.chunks.reduce((sum, { text }) => sum + text.length, 0);
-    this.#known.set(key, { version, size });
-    this.#size += size;
-    for (const oldest of this.#known.keys()) {
-      if (this.#size <= MAX_SIZE) break;
-      this.#forget(oldest);
+  /** What a checkpoint was read with. */
+  saw(at: GraphPlace, versions: ChannelVersions, values: readonly Value[]): void {
+    const byChannel = new Map(values.map((value) => [value.channel, value]));
+    const known = Object.entries(versions).map(([channel, each]): [string, Known | undefined] => {
+      const [version, value] = [String(each), byChannel.get(channel)];
+      if (!value) return [channel, { version }];
+      if (value.known) return [channel, { version, chunked: value.known }];
+      return [channel, wholeOf({ version, type: value.type, blob: Buffer.from(value.data) })];
+    });
+    this.#keep(at, known);
+  }
+
+  has(at: GraphPlace): boolean {
+    return this.#places.has(keyOf(at));
+  }
+
+  /** The values of a checkpoint, as they were read; undefined unless all of them are known. */
+  values(at: GraphPlace, versions: ChannelVersions): Value[] | undefined {
+    const place = this.#places.get(keyOf(at));
+    const values: Value[] = [];
+    for (const [channel, version] of Object.entries(versions)) {
+      const known = place?.channels.get(channel);
+      if (known?.version !== String(version) || !isUnique(known)) return undefined;
+      const { chunked, whole } = known;
+      if (chunked) values.push({ channel, type: "json", data: textOf(chunked.chunks), known: chunked });
+      else if (whole) values.push({ channel, type: "json", data: whole });
     }
+    return values;
   }
 
   /**
    * Has the values stored by `put`, which returns the channels whose version was not there before, or undefined when a
-   * version that is needed is gone and nothing was stored.
+   * version that is needed is gone and nothing was stored. `versions`: of all channels that changed, those without a
+   * value included.
    */
   async store(
     at: GraphPlace,
-    values: readonly DumpedValue[],
+    { values, versions }: { readonly values: readonly DumpedValue[]; readonly versions: ChannelVersions },
     put: (planned: Planned) => Promise<ReadonlySet<string> | undefined>,
   ): Promise<void> {
     let { known, ...planned } = this.#plan(at, values);
     let stored = await put(planned);
     if (!stored) {
-      for (const { channel } of values) this.#forget(keyOf(at, channel));
+      this.#forget(keyOf(at));
       ({ known, ...planned } = this.#plan(at, values));
       stored = await put(planned);
     }
-    for (const [channel, version] of known) {
+    const empty = Object.entries(versions).filter(([channel]) => !known.has(channel));
+    this.#keep(at, [
+      ...empty.map(([channel, version]): [string, Known] => [channel, { version: String(version) }]),
       // A version that was there before may hold anything.
-      if (stored?.has(channel)) this.saw(at, channel, version);
-      else this.#forget(keyOf(at, channel));
-    }
+      ...[...known].map(([channel, each]): [string, Known | undefined] => [
+        channel,
+        stored?.has(channel) ? each : undefined,
+      ]),
+    ]);
   }
 
-  #plan(at: GraphPlace, values: readonly DumpedValue[]): Planned & { readonly known: Map<string, KnownVersion> } {
-    const known = new Map<string, KnownVersion>();
+  #plan(at: GraphPlace, values: readonly DumpedValue[]): Planned & { readonly known: Map<string, Known | undefined> } {
+    const bases = this.#places.get(keyOf(at))?.channels;
+    const known = new Map<string, Known | undefined>();
     const items: Item[][] = [];
     const rows = values.map((value): VersionRow => {
-      if (!("chunks" in value)) return value;
-      const { channel, version, chunks } = value;
-      const plan = planVersion(version, chunks, this.#known.get(keyOf(at, channel))?.version);
-      known.set(channel, plan.known);
+      const { channel, version } = value;
+      if (!("chunks" in value)) {
+        known.set(channel, wholeOf(value));
+        return value;
+      }
+      const plan = planVersion(version, value.chunks, bases?.get(channel)?.chunked);
+      known.set(channel, { version, chunked: plan.known });
       items.push(itemsOf(plan.fresh));
       const { needs, delta } = plan;
       return {
@@ -83,12 +129,62 @@ export class KnownVersions {
     return { values: rows, items: eachOnce(items.flat()), known };
   }
 
+  /** Undefined: of that channel nothing is known any more. */
+  #keep(at: GraphPlace, changes: readonly (readonly [string, Known | undefined])[]): void {
+    const key = keyOf(at);
+    const channels = new Map(this.#places.get(key)?.channels);
+    for (const [channel, known] of changes) {
+      if (known) channels.set(channel, known);
+      else channels.delete(channel);
+    }
+    this.#forget(key);
+    const size = [...channels.values()].reduce((sum, known) => sum + sizeOf(known), 0);
+    this.#places.set(key, { channels, size });
+    this.#size += size;
+    for (const oldest of this.#places.keys()) {
+      if (this.#size <= MAX_SIZE) break;
+      this.#forget(oldest);
+    }
+  }
+
   #forget(key: string): void {
-    this.#size -= this.#known.get(key)?.size ?? 0;
-    this.#known.delete(key);
+    this.#size -= this.#places.get(key)?.size ?? 0;
+    this.#places.delete(key);
   }
 }
 
-function keyOf({ thread_id, checkpoint_ns }: GraphPlace, channel: string): string {
-  return JSON.stringify([thread_id, checkpoint_ns, channel]);
+const shared = new WeakMap<pg.Pool, KnownVersions>();
+
+/** From now on, what savers on one of these pools read and write is known to those on all of them. */
+export function shareVersions(pools: readonly pg.Pool[]): void {
+  const versions = new KnownVersions();
+  for (const pool of pools) shared.set(pool, versions);
+}
+
+/** Those that the pool's savers share; else of one saver alone. */
+export function versionsOf(pool: pg.Pool): KnownVersions {
+  return shared.get(standsFor(pool)) ?? new KnownVersions();
+}
+
+/** The stock saver counts 1, 2, 3, in each branch of a thread. */
+function isUnique({ version }: Known): boolean {
+  return !Number.isInteger(Number(version));
+}
+
+/** Undefined for bytes, which whoever has the value may change. */
+function wholeOf({ version, type, blob }: { version: string; type: string; blob: Uint8Array }): Known | undefined {
+  return type === "json" ? { version, whole: blob } : undefined;
+}
+
+/** A version without a value takes about as much. */
+const ENTRY = 100;
+
+function sizeOf({ chunked, whole }: Known): number {
+  if (whole) return ENTRY + whole.length;
+  const chunks = chunked?.chunks ?? [];
+  return chunks.reduce((sum, { text, form }) => sum + text.length + (form?.line.length ?? 0), ENTRY);
+}
+
+function keyOf({ thread_id, checkpoint_ns }: GraphPlace): string {
+  return JSON.stringify([thread_id, checkpoint_ns]);
 }

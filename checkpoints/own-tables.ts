@@ -55,12 +55,13 @@ export function ownTarget({ db, threadId, encryption }: OwnThread): TransferTarg
       const fresh = pending.get(ns) ?? [];
       pending.delete(ns);
       const at = { thread_id: threadId, checkpoint_ns: ns };
+      const newVersions = Object.fromEntries(fresh.map(({ channel, version }) => [channel, version]));
       const values = await dumpValues(
         Object.fromEntries(fresh.map(({ channel, value }) => [channel, value])),
-        Object.fromEntries(fresh.map(({ channel, version }) => [channel, version])),
+        newVersions,
         serializer,
       );
-      await versions.store(at, values, (planned) =>
+      await versions.store(at, { values, versions: newVersions }, (planned) =>
         putCheckpoint(db, {
           owner: null,
           row: [threadId, ns, id, parent],

@@ -33,7 +33,8 @@ import { listTuples } from "./list-tuples.ts";
 import { fold, type Tasks, withOrdinal } from "./open-questions.ts";
 import { dumpValues, dumpWrites } from "./dump-values.ts";
 import { type Encryption, encryptionOf } from "./encryption.ts";
-import { KnownVersions } from "./known-versions.ts";
+import { type KnownVersions, versionsOf } from "./known-versions.ts";
+import { readKnown } from "./read-known.ts";
 import { readTuples, type Selection, type StoredTuple } from "./read-tuples.ts";
 import { readWaiting, type ThreadCheckpoint } from "./read-waiting.ts";
 import { openRow, sealCheckpoint, sealWrites, writePlace } from "./sealed-rows.ts";
@@ -52,18 +53,15 @@ export interface Put {
 
 export class Saver extends PostgresSaver {
   readonly #pool: pg.Pool;
-  readonly #versions = new KnownVersions();
+  readonly #versions: KnownVersions;
   readonly #encryption: Encryption | undefined;
 
-  /** `encryption`: of the values, where `pool` is a transaction; it does not know them. */
-  constructor(pool: pg.Pool, encryption = encryptionOf(pool)) {
+  /** `like`: the saver that knows what `pool`, a transaction, does not: how values are encrypted, and some of them. */
+  constructor(pool: pg.Pool, like?: Saver) {
     super(pool, new Serializer());
     this.#pool = pool;
-    this.#encryption = encryption;
-  }
-
-  get encryption(): Encryption | undefined {
-    return this.#encryption;
+    this.#versions = like ? like.#versions : versionsOf(pool);
+    this.#encryption = like ? like.#encryption : encryptionOf(pool);
   }
 
   /** On whose behalf writes happen; null for writes that are not fenced. */
@@ -83,6 +81,15 @@ export class Saver extends PostgresSaver {
 
   override async getTuple(config: RunnableConfig): Promise<CheckpointTuple | undefined> {
     const { thread_id, checkpoint_ns = "", checkpoint_id } = config.configurable ?? {};
+    const at = { thread_id, checkpoint_ns };
+    const known = this.#versions.has(at)
+      ? await readKnown(
+          this.#pool,
+          { at, checkpointId: checkpoint_id },
+          { versions: this.#versions, encryption: this.#encryption },
+        )
+      : undefined;
+    if (known) return this.#load(known);
     const [stored] = await readTuples(
       this.#pool,
       checkpoint_id
@@ -102,9 +109,7 @@ export class Saver extends PostgresSaver {
           },
     );
     if (!stored) return undefined;
-    for (const { channel, known } of stored.canBuildOn ? stored.values : []) {
-      if (known) this.#versions.saw(stored, channel, known);
-    }
+    if (stored.canBuildOn) this.#versions.saw(at, stored.checkpoint.channel_versions, stored.values);
     return this.#load(stored);
   }
 
@@ -134,7 +139,7 @@ export class Saver extends PostgresSaver {
       dumpValues(checkpoint.channel_values, newVersions, this.serde),
       this._dumpMetadata({ ...storedMetadata(config.metadata), ...(run_id && { run_id }), ...metadata }),
     ]);
-    await this.#versions.store({ thread_id, checkpoint_ns }, values, (planned) =>
+    await this.#versions.store({ thread_id, checkpoint_ns }, { values, versions: newVersions }, (planned) =>
       putCheckpoint(this.#pool, {
         owner,
         row: [thread_id, checkpoint_ns, checkpoint.id, checkpoint_id ?? null],

@@ -23,5 +23,14 @@ export async function retrying<T>(work: () => Promise<T>): Promise<T> {
 export function repeatable(pool: Pool): Pool {
   const query = (...call: Parameters<Pool["query"]>) =>
     retrying(() => pool.query(...call) as unknown as Promise<unknown>);
-  return Object.create(pool, { query: { value: query } }) as Pool;
+  const standIn = Object.create(pool, { query: { value: query } }) as Pool;
+  originals.set(standIn, pool);
+  return standIn;
+}
+
+const originals = new WeakMap<Pool, Pool>();
+
+/** The pool itself, of one that `repeatable` made. */
+export function standsFor(pool: Pool): Pool {
+  return originals.get(pool) ?? pool;
 }

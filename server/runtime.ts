@@ -2,6 +2,7 @@
 import type pg from "pg";
 import { z } from "zod";
 import { encryptionOf, encryptWith } from "../checkpoints/encryption.ts";
+import { shareVersions } from "../checkpoints/known-versions.ts";
 import { registerKeys } from "../checkpoints/encryption-keys.ts";
 import { connectToHistory } from "../db/database-history.ts";
 import { type ConnectTo, createPool } from "../db/pool.ts";
@@ -74,6 +75,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
   const pool = createPool({ ...shared, max: API_CONNECTIONS, name: "pawl api" });
   const workerPool = createPool({ ...shared, max: workerConnections(config.workerConcurrency), name: "pawl worker" });
   for (const each of [pool, workerPool]) encryptWith(each, config.encryptionKeys);
+  shareVersions([pool, workerPool]);
   await registerKeys(pool, encryptionOf(pool)).catch(async (error: unknown) => {
     await Promise.all([pool.end(), workerPool.end()]);
     throw error;

@@ -81,10 +81,11 @@ async function check(pool: pg.Pool, operations: readonly Operation[]): Promise<v
     else if (each.op === "step")
       await step(savers[each.by]!, model, { run, at: model.stored.length - 1, change: each.change });
     else if (each.op === "fork") await step(savers[each.by]!, model, { run, at: each.at, change: each.change });
-    else if (each.op === "load") await savers[each.by]!.getTuple(configOf(model, pick(model, each.at)));
+    else if (each.op === "load") await expectRead(savers[each.by]!, model, pick(model, each.at));
     else await transaction(pool, (tx) => onThread(tx, model, each));
   }
   await expectAsModelled(pool, model);
+  for (const saver of savers) for (const stored of model.stored) await expectRead(saver, model, stored);
   await expectNoGarbage(pool, model);
 }
 
@@ -153,6 +154,16 @@ function pick({ stored }: Model, at: number): Stored | undefined {
 
 function configOf({ thread }: Model, stored: Stored | undefined) {
   return { configurable: { thread_id: thread, checkpoint_ns: "", ...(stored && { checkpoint_id: stored.id }) } };
+}
+
+/** Through a saver that knows some values, of this checkpoint or of others. */
+async function expectRead(saver: Saver, model: Model, stored: Stored | undefined): Promise<void> {
+  const tuple = await saver.getTuple(configOf(model, stored));
+  expect(tuple?.checkpoint.id).toBe(stored?.id);
+  expect(tuple?.checkpoint.channel_values).toEqual(stored?.values);
+  expect(tuple?.pendingWrites?.map(([, , value]) => value)).toEqual(
+    stored && (stored.write ? [stored.write.value] : []),
+  );
 }
 
 async function expectAsModelled(pool: pg.Pool, model: Model): Promise<void> {
