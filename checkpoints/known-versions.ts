@@ -37,7 +37,7 @@ interface Place {
   readonly size: number;
 }
 
-/** Characters of text and bytes, of all threads; a state that has more is written as a whole at each step. */
+/** Characters of all threads, which take two bytes each; a state that has more is written as a whole at each step. */
 const MAX_SIZE = 32 * 1_024 * 1_024;
 
 export class KnownVersions {
@@ -176,8 +176,8 @@ function wholeOf({ version, type, blob }: { version: string; type: string; blob:
   return type === "json" ? { version, whole: blob } : undefined;
 }
 
-/** A version without a value takes about as much. */
-const ENTRY = 100;
+/** What an entry takes besides. */
+const ENTRY = 125;
 
 function sizeOf({ chunked, whole }: Known): number {
   if (whole) return ENTRY + whole.length;
