@@ -24,6 +24,7 @@ export interface Conclusion {
   readonly graph: AnyGraph | Error;
   readonly events: EventWriter;
   readonly attempt: Attempt;
+  readonly isAnswered: boolean;
   readonly signal: AbortSignal;
   readonly log: Log;
 }
@@ -59,7 +60,7 @@ export async function concludeRun(
 
 /** What is to be written down. */
 async function endingOf(
-  { pool, run, graph, events, attempt, log }: Conclusion,
+  { pool, run, graph, events, attempt, isAnswered, log }: Conclusion,
   cause: StopCause | undefined,
 ): Promise<Ending | undefined> {
   if (attempt.result === "drained" || cause?.kind === "shutdown" || cause?.kind === "lost") return undefined;
@@ -73,14 +74,14 @@ async function endingOf(
   // A graph that cannot go on from the state cannot say what it is either: the thread keeps what it had, questions too.
   const isForeign = attempt.result === "failed" && isPawlError(attempt.error, "graph_changed");
   const state = graph instanceof Error || isForeign ? undefined : await settledState({ pool, run, graph });
-  const ending = { status: cause ? "interrupted" : error ? "error" : "success", isRolledBack } as const;
+  const ending = { status: cause ? "interrupted" : error ? "error" : "success", isRolledBack, isAnswered } as const;
   if (!(state instanceof Error)) {
     return { ...ending, ...(error && { error }), ...(state && { thread: state }), log: await events.lastRow() };
   }
   if (cause || error) return { ...ending, ...(error && { error }), log: await events.lastRow() };
   const unreadable = runErrorOf(state);
   await events.push("error", unreadable);
-  return { status: "error", error: unreadable, isRolledBack, log: await events.lastRow() };
+  return { status: "error", error: unreadable, isRolledBack, isAnswered, log: await events.lastRow() };
 }
 
 /** A state that the graph itself cannot read is an end, too: trying again would fail again, for ever. */
@@ -95,9 +96,9 @@ async function settledState({ pool, run, graph }: Pick<Conclusion, "pool" | "run
 }
 
 /** The end of a run whose result Postgres refuses: trying again would fail again. */
-function unstorable({ isRolledBack, log }: Ending): Ending {
+function unstorable({ isRolledBack, isAnswered, log }: Ending): Ending {
   const error = { error: INTERNAL, message: "The state of the thread could not be stored" };
-  return { status: "error", error, isRolledBack, log };
+  return { status: "error", error, isRolledBack, isAnswered, log };
 }
 
 /** Errors that say nothing about the run: its worker lost the lease, or the database was out of reach. */

@@ -6,7 +6,7 @@ import { untilReachable } from "../db/connection-error.ts";
 import { transaction } from "../db/pool.ts";
 import type { Signals } from "../db/signals.ts";
 import { RunId, uuidv7 } from "../lib/ids.ts";
-import { Answering } from "./answering.ts";
+import type { Answering } from "./answering.ts";
 import { cancelRuns } from "./cancel.ts";
 import { createRun } from "./create.ts";
 import { type Followed, follow } from "./events/follow.ts";
@@ -25,17 +25,18 @@ export interface RunsOptions {
   readonly graphs: Graphs;
   readonly hub: Hub;
   readonly signals: Signals;
+  /** Shared with a worker in this process. */
+  readonly answering: Answering;
   /** Called when a run may be claimed; for a worker in this process. */
   readonly onWork: () => void;
   /** Of threads that are made for a run. */
   readonly defaultTtl?: ThreadTtl | undefined;
 }
 
-export function createRuns({ pool, graphs, hub, signals, onWork, defaultTtl }: RunsOptions): Runs {
+export function createRuns({ pool, graphs, hub, signals, answering, onWork, defaultTtl }: RunsOptions): Runs {
   const saver = new Saver(pool);
   const graphOf = graphFrom(graphs);
   const sources = { db: pool, hub, signals };
-  const answering = new Answering();
   /** Where the runs are whose creating POST is being answered: it follows them at once. */
   const fresh = new Map<string, { readonly tenant: string; readonly thread_id: string }>();
 
@@ -63,11 +64,11 @@ export function createRuns({ pool, graphs, hub, signals, onWork, defaultTtl }: R
         },
         { principal, body, options, newRunId },
       ).catch((error: unknown) => {
-        answering.delivered(newRunId);
+        answering.cancel(newRunId);
         throw error;
       });
       if (created.run.run_id !== newRunId) {
-        answering.delivered(newRunId);
+        answering.cancel(newRunId);
         answering.begin(created.run.run_id);
       }
       const { run_id, thread_id } = created.run;
@@ -79,20 +80,8 @@ export function createRuns({ pool, graphs, hub, signals, onWork, defaultTtl }: R
 
     async answered(runId, wasDelivered) {
       fresh.delete(runId);
-      if (!wasDelivered) return answering.lost(runId);
-      const { rows } = await pool
-        .query<{ waits: boolean }>({
-          name: "run-answered",
-          // Not worth waiting for the disk: a crash of Postgres that loses it makes an equal POST find this run.
-          text: `
-            with lazy as materialized (select set_config('synchronous_commit', 'off', true))
-            update runs set answered = true from lazy where run_id = $1
-            returning status = 'pending' and ready as waits`,
-          values: [runId],
-        })
-        .finally(() => answering.delivered(runId)); // until then it counts as under way
-      // A claim at this very moment has passed over the row, since it was locked.
-      if (rows[0]?.waits) announceWork();
+      if (wasDelivered) await answering.delivered(runId, () => noteAnswered(runId));
+      else answering.lost(runId);
     },
 
     get: (principal, ref) => getRun(pool, principal, ref),
@@ -137,6 +126,20 @@ export function createRuns({ pool, graphs, hub, signals, onWork, defaultTtl }: R
   function freshPlace({ tenant }: Principal, { threadId, runId }: RunRef) {
     const place = fresh.get(runId);
     return place?.tenant === tenant && (threadId ?? place.thread_id) === place.thread_id ? place : undefined;
+  }
+
+  async function noteAnswered(runId: string): Promise<void> {
+    const { rows } = await pool.query<{ waits: boolean }>({
+      name: "run-answered",
+      // Not worth waiting for the disk: a crash of Postgres that loses it makes an equal POST find this run.
+      text: `
+        with lazy as materialized (select set_config('synchronous_commit', 'off', true))
+        update runs set answered = true from lazy where run_id = $1
+        returning status = 'pending' and ready as waits`,
+      values: [runId],
+    });
+    // A claim at this very moment has passed over the row, since it was locked.
+    if (rows[0]?.waits) announceWork();
   }
 
   /** The number of the last event that is not wanted. */

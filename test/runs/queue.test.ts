@@ -14,7 +14,7 @@ function claim(host: RunsHost, limit = 10) {
   return claimRuns(host.db.pool, { workerId: uuidv7(), graphs: [...host.graphs.values()], limit });
 }
 
-const success = { status: "success", isRolledBack: false } as const;
+const success = { status: "success", isRolledBack: false, isAnswered: false } as const;
 const endOf = (epoch: string): string => String((BigInt(epoch) << 32n) + 1n);
 
 test("while the head of a thread is locked by another transaction nothing of that thread is claimed", async () => {
