@@ -4,13 +4,21 @@
  * print: what it holds is private to the language, and `toJSON` says only its name.
  */
 import type { RunnableConfig } from "@langchain/core/runnables";
-import type { CheckpointMetadata, CheckpointTuple, PendingWrite } from "@langchain/langgraph-checkpoint";
+import {
+  type ChannelVersions,
+  type Checkpoint,
+  type CheckpointMetadata,
+  type CheckpointTuple,
+  type PendingWrite,
+  WRITES_IDX_MAP,
+} from "@langchain/langgraph-checkpoint";
 import type pg from "pg";
 import type { Owner } from "../db/fence.ts";
 import { PawlError } from "../lib/errors.ts";
 import { patient } from "./patient.ts";
 import type { QuestionTracker } from "./question-tracker.ts";
 import { type Put, Saver } from "./saver.ts";
+import { StepResults } from "./step-results.ts";
 import type { Beside, FilesFrom } from "./write-tuples.ts";
 
 export interface Writer {
@@ -28,6 +36,7 @@ export class FencedSaver extends Saver {
   readonly #owner: Owner;
   readonly #tracker: QuestionTracker | undefined;
   readonly #graph: Writer["graph"];
+  readonly #results = new StepResults((put) => this.storeWrites(put));
   /** The checkpoints of the outermost graph that were read last, by its id and as the newest. */
   #chosen: Pick<CheckpointTuple, "config" | "parentConfig"> | undefined;
   #newest: Pick<CheckpointTuple, "config" | "parentConfig"> | undefined;
@@ -67,24 +76,45 @@ export class FencedSaver extends Saver {
     return { checkpointId: isChosen ? before : (idOf(beside?.config) ?? before), withChanges: false };
   }
 
-  protected override store(put: Put, beside?: Beside): Promise<RunnableConfig> {
+  // oxlint-disable-next-line max-params -- the library's signature
+  override put(
+    config: RunnableConfig,
+    checkpoint: Checkpoint,
+    metadata: CheckpointMetadata,
+    newVersions: ChannelVersions,
+  ): Promise<RunnableConfig> {
+    return this.#results.storedWith(placeOf(config), (results) =>
+      this.store({ config, checkpoint, metadata, newVersions, results }),
+    );
+  }
+
+  protected override store(put: Put, ...beside: readonly Beside[]): Promise<RunnableConfig> {
     const { config, checkpoint, metadata } = put;
     const channels = config.configurable?.["checkpoint_ns"] ? undefined : this.#graph?.channels;
     const unknown = channels ? Object.keys(checkpoint.channel_versions).filter((name) => !(name in channels)) : [];
     const said = unknown.length > 0 ? { ...metadata, left_behind: unknown } : metadata;
-    return super.store({ ...put, metadata: said }, beside);
+    return super.store({ ...put, metadata: said }, ...beside);
   }
 
   override putWrites(config: RunnableConfig, writes: PendingWrite[], taskId: string): Promise<void> {
     // Before anything is awaited: the library shows the writes in the stream as soon as this call has returned.
     this.#tracker?.putWrites(config, writes, taskId);
-    return patient(super.putWrites(config, writes, taskId));
+    const isResult = !writes.some(([channel]) => channel in WRITES_IDX_MAP);
+    return patient(
+      isResult
+        ? this.#results.hold(placeOf(config), this.dumpWrites(config, writes, taskId))
+        : super.putWrites(config, writes, taskId),
+    );
   }
 
   /** A run does not delete its thread; who does holds the thread's row. */
   override deleteThread(): Promise<never> {
     return Promise.reject(new PawlError("unsupported", "A run cannot delete its thread"));
   }
+}
+
+function placeOf({ configurable }: RunnableConfig): string {
+  return `${configurable?.["checkpoint_ns"] ?? ""} ${configurable?.["checkpoint_id"] ?? ""}`;
 }
 
 function idOf(config: RunnableConfig | undefined): string | null {

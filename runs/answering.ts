@@ -69,7 +69,7 @@ export class Answering {
 
   /** Has everything noted that waits. */
   noteAll(): void {
-    for (const { noteNow } of this.#deliveries.values()) noteNow();
+    for (const delivery of this.#deliveries.values()) delivery.noteNow();
   }
 
   /** Whether a POST that equals the one which created this run may be that one, sent again. */

@@ -30,14 +30,15 @@ export class TellingSaver extends FencedSaver {
   protected override async store(put: Put): Promise<RunnableConfig> {
     if (put.metadata.source !== "loop") return super.store(put);
     await setImmediate(); // what the step told is on its way to the writer, through streams that wait for nothing
-    return this.#events.writeWith((row) => super.store(put, row && logged(this.#run, row)));
+    return this.#events.writeWith((row) => super.store(put, ...(row ? [logged(this.#run, row)] : [])));
   }
 }
 
 function logged({ thread_id, tenant, run_id }: ClaimedRun, { seq, events }: LogRow): Beside {
   return {
+    name: "logged",
     into: "thread_events (thread_id, last_seq, tenant, run_id, events)",
     types: ["uuid", "bigint", "text", "uuid", "text"],
-    row: [thread_id, seq, tenant, run_id, events],
+    rows: [[thread_id, seq, tenant, run_id, events]],
   };
 }
