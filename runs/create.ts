@@ -240,8 +240,9 @@ const made = `
            made as (
              insert into threads (thread_id, tenant, created_by, status, graph_id, config, metadata, ttl_minutes, ttl_strategy)
              values ($4, $2, $3, 'busy', $6, $15,
-                     $16::jsonb || jsonb_build_object('graph_id', $6::text, 'assistant_id', $5::uuid), $17, $18)),
-           owned as (insert into thread_owner (thread_id) values ($4))`;
+                     $16::jsonb || jsonb_build_object('graph_id', $6::text, 'assistant_id', $5::uuid), $17, $18)
+             returning thread_id),
+           owned as (insert into thread_owner (thread_id) select thread_id from made)`;
 
 /** Inserts the run, and its thread if that is new, sets the thread busy, and commits. */
 async function insertRun(tx: Transaction, run: NewRun): Promise<Run> {
@@ -254,7 +255,7 @@ async function insertRun(tx: Transaction, run: NewRun): Promise<Run> {
                         resumable, metadata, kwargs, idempotency_key, request_digest, run_after, ready)
       select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, decode($13, 'hex'), due.run_after,
              $14 = 0 and not exists (select from runs head where head.thread_id = $4 and head.ready)
-        from due
+        from due${thread ? " cross join made" : ""} -- the thread comes first, so that of two who make one the later hears of it
       returning ${runColumns}`,
     values: [
       run.run_id,

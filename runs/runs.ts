@@ -39,6 +39,9 @@ export function createRuns({ pool, graphs, hub, signals, answering, onWork, defa
   const sources = { db: pool, hub, signals };
   /** Where the runs are whose creating POST is being answered: it follows them at once. */
   const fresh = new Map<string, { readonly tenant: string; readonly thread_id: string }>();
+  /** Of those, and of runs that are being created: the ones of which no signal has come. */
+  const untold = new Set<string>();
+  signals.on("events", (runId) => (runId === "" ? untold.clear() : untold.delete(runId)));
 
   function announceWork(): void {
     onWork();
@@ -54,6 +57,7 @@ export function createRuns({ pool, graphs, hub, signals, answering, onWork, defa
     async create(principal, body, options) {
       const newRunId = RunId.parse(uuidv7());
       answering.begin(newRunId); // before anyone can find the run
+      untold.add(newRunId);
       const created = await createRun(
         {
           pool,
@@ -65,10 +69,12 @@ export function createRuns({ pool, graphs, hub, signals, answering, onWork, defa
         { principal, body, options, newRunId },
       ).catch((error: unknown) => {
         answering.cancel(newRunId);
+        untold.delete(newRunId);
         throw error;
       });
       if (created.run.run_id !== newRunId) {
         answering.cancel(newRunId);
+        untold.delete(newRunId);
         answering.begin(created.run.run_id);
       }
       const { run_id, thread_id } = created.run;
@@ -80,6 +86,7 @@ export function createRuns({ pool, graphs, hub, signals, answering, onWork, defa
 
     async answered(runId, wasDelivered) {
       fresh.delete(runId);
+      untold.delete(runId);
       if (wasDelivered) await answering.delivered(runId, () => noteAnswered(runId));
       else answering.lost(runId);
     },
@@ -99,7 +106,7 @@ export function createRuns({ pool, graphs, hub, signals, answering, onWork, defa
       });
       announceStopped(stopped);
       if (stopped.promoted) announceWork();
-      if (wait) await outcomeOf(run.run_id, wait);
+      if (wait) await outcomeOf({ runId: run.run_id }, wait);
     },
 
     async delete(principal, ref, signal) {
@@ -109,13 +116,13 @@ export function createRuns({ pool, graphs, hub, signals, answering, onWork, defa
 
     async events(principal, ref, { after, signal }) {
       const from = await startOf(principal, ref, after);
-      return events(follow(sources, { runId: ref.runId, after: from, signal }));
+      return events(follow(sources, { runId: ref.runId, after: from, isUntold: () => isUntold(ref), signal }));
     },
 
     async join(principal, ref, signal) {
       const find = () => untilReachable(() => findRun(pool, principal, ref), signal);
       const place = freshPlace(principal, ref) ?? (await find());
-      const outcome = await outcomeOf(ref.runId, signal);
+      const outcome = await outcomeOf(ref, signal);
       return outcome.values === null
         ? { ...outcome, values: await untilReachable(() => readValues(pool, place.thread_id), signal) }
         : outcome;
@@ -149,8 +156,19 @@ export function createRuns({ pool, graphs, hub, signals, answering, onWork, defa
     return after === undefined && !place.resumable ? place.last_seq : parseEventId(after);
   }
 
-  async function outcomeOf(runId: string, signal: AbortSignal): Promise<RunOutcome> {
-    for await (const followed of follow(sources, { runId, after: NONE_BUT_THE_END, signal })) {
+  /** What executes here has told the hub, which keeps only what is not in the log. */
+  function isUntold({ runId }: Pick<RunRef, "runId">): boolean {
+    return untold.has(runId) && !hub.isLive(runId);
+  }
+
+  async function outcomeOf(ref: Pick<RunRef, "runId">, signal: AbortSignal): Promise<RunOutcome> {
+    const isNew = (): boolean => isUntold(ref);
+    for await (const followed of follow(sources, {
+      runId: ref.runId,
+      after: NONE_BUT_THE_END,
+      isUntold: isNew,
+      signal,
+    })) {
       if ("outcome" in followed) return followed.outcome;
     }
     throw signal.reason;
