@@ -22,6 +22,8 @@ import { StepResults } from "./step-results.ts";
 import type { Beside, FilesFrom } from "./write-tuples.ts";
 
 export interface Writer {
+  /** Nobody has stored anything on the thread: until this saver does there is nothing to read. */
+  readonly isFirst?: boolean;
   /** Sees the questions that are loaded and written, of all namespaces. */
   readonly tracker?: QuestionTracker;
   /**
@@ -36,13 +38,17 @@ export class FencedSaver extends Saver {
   readonly #owner: Owner;
   readonly #tracker: QuestionTracker | undefined;
   readonly #graph: Writer["graph"];
+  /** The checkpoint of the outermost graph that was stored last, until something is written at it. */
+  #last: Put | undefined;
+  #isEmpty: boolean;
   readonly #results = new StepResults((put) => this.storeWrites(put));
   /** The checkpoints of the outermost graph that were read last, by its id and as the newest. */
   #chosen: Pick<CheckpointTuple, "config" | "parentConfig"> | undefined;
   #newest: Pick<CheckpointTuple, "config" | "parentConfig"> | undefined;
 
-  constructor(pool: pg.Pool, owner: Owner, { tracker, graph }: Writer = {}) {
+  constructor(pool: pg.Pool, owner: Owner, { tracker, graph, isFirst = false }: Writer = {}) {
     super(pool);
+    this.#isEmpty = isFirst;
     this.#graph = graph;
     this.#owner = { thread_id: owner.thread_id, epoch: owner.epoch };
     this.#tracker = tracker;
@@ -54,6 +60,7 @@ export class FencedSaver extends Saver {
   }
 
   override async getTuple(config: RunnableConfig): Promise<CheckpointTuple | undefined> {
+    if (this.#isEmpty) return undefined;
     const tuple = await super.getTuple(config);
     if (tuple) this.#tracker?.loaded(tuple);
     if (tuple && !tuple.config.configurable?.["checkpoint_ns"]) {
@@ -83,9 +90,33 @@ export class FencedSaver extends Saver {
     metadata: CheckpointMetadata,
     newVersions: ChannelVersions,
   ): Promise<RunnableConfig> {
-    return this.#results.storedWith(placeOf(config), (results) =>
-      this.store({ config, checkpoint, metadata, newVersions, results }),
-    );
+    const put = { config, checkpoint, metadata, newVersions };
+    this.#last = undefined;
+    this.#isEmpty = false;
+    return this.#results.storedWith(placeOf(config), async (results) => {
+      const stored = await this.store({ ...put, results });
+      if (!config.configurable?.["checkpoint_ns"]) this.#last = put;
+      return stored;
+    });
+  }
+
+  /** The newest checkpoint as a read would give it, without one; undefined where only a read can tell. */
+  async newest(): Promise<CheckpointTuple | undefined> {
+    if (!this.#last) return undefined;
+    const { config, checkpoint, metadata } = this.#last;
+    const { thread_id, checkpoint_id } = config.configurable ?? {};
+    const at = (id: string) => ({ configurable: { thread_id, checkpoint_ns: "", checkpoint_id: id } });
+    const values = Object.entries(checkpoint.channel_values).map(async ([channel, value]) => {
+      const [type, data] = await this.serde.dumpsTyped(value);
+      return [channel, await this.serde.loadsTyped(type, data)] as const;
+    });
+    return {
+      config: at(checkpoint.id),
+      checkpoint: { ...checkpoint, channel_values: Object.fromEntries(await Promise.all(values)) },
+      metadata,
+      ...(checkpoint_id && { parentConfig: at(checkpoint_id) }),
+      pendingWrites: [],
+    };
   }
 
   protected override store(put: Put, ...beside: readonly Beside[]): Promise<RunnableConfig> {
@@ -99,6 +130,8 @@ export class FencedSaver extends Saver {
   override putWrites(config: RunnableConfig, writes: PendingWrite[], taskId: string): Promise<void> {
     // Before anything is awaited: the library shows the writes in the stream as soon as this call has returned.
     this.#tracker?.putWrites(config, writes, taskId);
+    this.#last = undefined;
+    this.#isEmpty = false;
     const isResult = !writes.some(([channel]) => channel in WRITES_IDX_MAP);
     return patient(
       isResult

@@ -72,14 +72,14 @@ export async function putCheckpoint(db: Queryable, put: PutCheckpoint): Promise<
       })
     : "null::bytea";
   const { rows } = await db.query<{ landed: boolean; channels: string[] | null }>({
-    ...named(nameOf(put), [put.values, items, needs, ...beside.map(({ rows: all }) => all)]),
+    ...named(nameOf(put), [put.values, items, needs, ...beside.map((each) => each.rows)]),
     text: `
       with ${parameters.fence},
       ${needs.length > 0 ? `${basesHeld(parameters, { thread, ns, needs })},` : ""}
       allowed as materialized (
         select from fence ${needs.length > 0 ? `where (select count(*) from held) = ${needs.length}` : ""}),
       ${items.length > 0 ? `${itemsStored(parameters, thread, items)},` : ""}
-      ${beside.map((rows) => `${besideStored(parameters, rows)},`).join("")}
+      ${beside.map((each) => `${besideStored(parameters, each)},`).join("")}
       fresh as (${put.values.length > 0 ? valuesStored(parameters, { thread, ns, values: put.values }) : "select null as channel where false"}),
       stored as (
         insert into checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata, files)

@@ -4,6 +4,7 @@
  */
 import type pg from "pg";
 import { FencedSaver } from "../checkpoints/fenced-saver.ts";
+import { HeldSaver } from "../checkpoints/held-saver.ts";
 import { isConnectionError } from "../db/connection-error.ts";
 import { repeatable } from "../db/retry.ts";
 import { asError, isPawlError } from "../lib/errors.ts";
@@ -59,10 +60,8 @@ export async function concludeRun(
 }
 
 /** What is to be written down. */
-async function endingOf(
-  { pool, run, graph, events, attempt, isAnswered, log }: Conclusion,
-  cause: StopCause | undefined,
-): Promise<Ending | undefined> {
+async function endingOf(conclusion: Conclusion, cause: StopCause | undefined): Promise<Ending | undefined> {
+  const { pool, run, graph, events, attempt, isAnswered, log } = conclusion;
   if (attempt.result === "drained" || cause?.kind === "shutdown" || cause?.kind === "lost") return undefined;
   if (attempt.result === "failed" && isNotItsOwn(attempt.error)) return undefined;
   const error = attempt.result === "failed" ? runErrorOf(attempt.error) : undefined;
@@ -73,7 +72,7 @@ async function endingOf(
   if (isRolledBack) await undoCheckpoints(pool, run);
   // A graph that cannot go on from the state cannot say what it is either: the thread keeps what it had, questions too.
   const isForeign = attempt.result === "failed" && isPawlError(attempt.error, "graph_changed");
-  const state = graph instanceof Error || isForeign ? undefined : await settledState({ pool, run, graph });
+  const state = graph instanceof Error || isForeign ? undefined : await settledState({ ...conclusion, graph });
   const ending = { status: cause ? "interrupted" : error ? "error" : "success", isRolledBack, isAnswered } as const;
   if (!(state instanceof Error)) {
     return { ...ending, ...(error && { error }), ...(state && { thread: state }), log: await events.lastRow() };
@@ -85,8 +84,10 @@ async function endingOf(
 }
 
 /** A state that the graph itself cannot read is an end, too: trying again would fail again, for ever. */
-async function settledState({ pool, run, graph }: Pick<Conclusion, "pool" | "run"> & { readonly graph: AnyGraph }) {
-  const saver = new FencedSaver(repeatable(pool), { thread_id: run.thread_id, epoch: run.epoch });
+async function settledState({ pool, run, graph, attempt }: Conclusion & { readonly graph: AnyGraph }) {
+  const stored = new FencedSaver(repeatable(pool), { thread_id: run.thread_id, epoch: run.epoch });
+  const newest = attempt.result === "finished" ? attempt.newest : undefined;
+  const saver = newest ? new HeldSaver(repeatable(pool), newest, stored) : stored;
   const read = readSettledState({ graph, saver, threadId: run.thread_id, kwargs: run.kwargs });
   return read.catch((thrown: unknown) => {
     const error = asError(thrown);
