@@ -50,6 +50,8 @@ export interface Put {
   readonly newVersions: ChannelVersions;
   /** Results of the tasks before it that are not stored yet. */
   readonly results?: readonly PutWrites[];
+  /** See `PutCheckpoint`. */
+  readonly lazy?: boolean;
 }
 
 export class Saver extends PostgresSaver {
@@ -128,7 +130,7 @@ export class Saver extends PostgresSaver {
 
   /** `beside` lands with the checkpoint, or not at all. */
   protected async store(put: Put, ...beside: readonly Beside[]): Promise<RunnableConfig> {
-    const { config, checkpoint, metadata, newVersions, results = [] } = put;
+    const { config, checkpoint, metadata, newVersions, results = [], lazy } = put;
     const { thread_id, checkpoint_ns = "", checkpoint_id, run_id } = config.configurable ?? {};
     if (!thread_id) throw new Error('Missing "thread_id" in "configurable"');
     const owner = this.owner(thread_id);
@@ -149,6 +151,7 @@ export class Saver extends PostgresSaver {
         ...sealed,
         items: eachOnce([...sealed.items, ...results.flatMap(({ items }) => items)]),
         beside: written,
+        lazy,
       });
     });
     return { configurable: { thread_id, checkpoint_ns, checkpoint_id: checkpoint.id } };

@@ -26,6 +26,8 @@ export interface PutCheckpoint {
   /** What the values refer to and may not be there yet. */
   readonly items: readonly Item[];
   readonly beside?: readonly Beside[];
+  /** Whether to leave it to the next commit that it is on disk. */
+  readonly lazy?: boolean | undefined;
   /** Absent for a checkpoint of an inner graph, whose files are those of the outermost one. */
   readonly files?: FilesFrom | undefined;
 }
@@ -77,7 +79,7 @@ export async function putCheckpoint(db: Queryable, put: PutCheckpoint): Promise<
       with ${parameters.fence},
       ${needs.length > 0 ? `${basesHeld(parameters, { thread, ns, needs })},` : ""}
       allowed as materialized (
-        select from fence ${needs.length > 0 ? `where (select count(*) from held) = ${needs.length}` : ""}),
+        select ${put.lazy ? LAZY : ""} from fence ${needs.length > 0 ? `where (select count(*) from held) = ${needs.length}` : ""}),
       ${items.length > 0 ? `${itemsStored(parameters, thread, items)},` : ""}
       ${beside.map((each) => `${besideStored(parameters, each)},`).join("")}
       fresh as (${put.values.length > 0 ? valuesStored(parameters, { thread, ns, values: put.values }) : "select null as channel where false"}),
@@ -93,8 +95,10 @@ export async function putCheckpoint(db: Queryable, put: PutCheckpoint): Promise<
   return rows[0].landed ? new Set(rows[0].channels) : undefined;
 }
 
-function nameOf({ owner, beside = [], files }: PutCheckpoint): string {
-  const parts = [owner && "fenced", ...beside.map(({ name }) => name), !files && "inner"];
+const LAZY = "set_config('synchronous_commit', 'off', true)";
+
+function nameOf({ owner, beside = [], files, lazy }: PutCheckpoint): string {
+  const parts = [owner && "fenced", lazy && "lazy", ...beside.map(({ name }) => name), !files && "inner"];
   return ["put-checkpoint", ...parts.filter(Boolean)].join("-");
 }
 
@@ -187,7 +191,7 @@ export async function putWrites(db: Queryable, put: PutWrites): Promise<void> {
     ...named(`put-writes-${kind.join("-")}`, [writes, items]),
     text: `
       with ${parameters.fence},
-      allowed as materialized (select ${put.lazy ? "set_config('synchronous_commit', 'off', true)" : "1"} from fence),
+      allowed as materialized (select ${put.lazy ? LAZY : "1"} from fence),
       ${items.length > 0 ? `${itemsStored(parameters, thread, items)},` : ""}
       stored as (
         insert into ${WRITES}

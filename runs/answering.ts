@@ -7,7 +7,7 @@
 /** Milliseconds after which an equal POST may be one sent again to another process: the stock client waits a second. */
 const RESEND_MS = 500;
 /** Milliseconds that a delivery waits for the end of its run to be noted with. Other processes believe rows: less than `RESEND_MS`. */
-const NOTE_MS = 250;
+const NOTE_MS = 400;
 /** Longer than any POST counts as the same one. */
 const FORGET_MS = 60_000;
 

@@ -28,7 +28,10 @@ export class TellingSaver extends FencedSaver {
   }
 
   protected override async store(put: Put): Promise<RunnableConfig> {
-    if (put.metadata.source !== "loop") return super.store(put);
+    const { source } = put.metadata;
+    // The library does not wait for an input before it executes what follows from it; what that does reaches the disk
+    // after it, and without it the attempt that comes next feeds the input again.
+    if (source !== "loop") return super.store({ ...put, lazy: source === "input" });
     await setImmediate(); // what the step told is on its way to the writer, through streams that wait for nothing
     return this.#events.writeWith((row) => super.store(put, ...(row ? [logged(this.#run, row)] : [])));
   }
