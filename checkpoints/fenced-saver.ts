@@ -4,16 +4,26 @@
  * print: what it holds is private to the language, and `toJSON` says only its name.
  */
 import type { RunnableConfig } from "@langchain/core/runnables";
-import type { CheckpointMetadata, CheckpointTuple, PendingWrite } from "@langchain/langgraph-checkpoint";
+import {
+  type ChannelVersions,
+  type Checkpoint,
+  type CheckpointMetadata,
+  type CheckpointTuple,
+  type PendingWrite,
+  WRITES_IDX_MAP,
+} from "@langchain/langgraph-checkpoint";
 import type pg from "pg";
 import type { Owner } from "../db/fence.ts";
 import { PawlError } from "../lib/errors.ts";
 import { patient } from "./patient.ts";
 import type { QuestionTracker } from "./question-tracker.ts";
 import { type Put, Saver } from "./saver.ts";
+import { StepResults } from "./step-results.ts";
 import type { Beside, FilesFrom } from "./write-tuples.ts";
 
 export interface Writer {
+  /** Nobody has stored anything on the thread: until this saver does there is nothing to read. */
+  readonly isFirst?: boolean;
   /** Sees the questions that are loaded and written, of all namespaces. */
   readonly tracker?: QuestionTracker;
   /**
@@ -28,12 +38,17 @@ export class FencedSaver extends Saver {
   readonly #owner: Owner;
   readonly #tracker: QuestionTracker | undefined;
   readonly #graph: Writer["graph"];
+  /** The checkpoint of the outermost graph that was stored last, until something is written at it. */
+  #last: Put | undefined;
+  #isEmpty: boolean;
+  readonly #results = new StepResults((put) => this.storeWrites(put));
   /** The checkpoints of the outermost graph that were read last, by its id and as the newest. */
   #chosen: Pick<CheckpointTuple, "config" | "parentConfig"> | undefined;
   #newest: Pick<CheckpointTuple, "config" | "parentConfig"> | undefined;
 
-  constructor(pool: pg.Pool, owner: Owner, { tracker, graph }: Writer = {}) {
+  constructor(pool: pg.Pool, owner: Owner, { tracker, graph, isFirst = false }: Writer = {}) {
     super(pool);
+    this.#isEmpty = isFirst;
     this.#graph = graph;
     this.#owner = { thread_id: owner.thread_id, epoch: owner.epoch };
     this.#tracker = tracker;
@@ -45,6 +60,7 @@ export class FencedSaver extends Saver {
   }
 
   override async getTuple(config: RunnableConfig): Promise<CheckpointTuple | undefined> {
+    if (this.#isEmpty) return undefined;
     const tuple = await super.getTuple(config);
     if (tuple) this.#tracker?.loaded(tuple);
     if (tuple && !tuple.config.configurable?.["checkpoint_ns"]) {
@@ -67,24 +83,71 @@ export class FencedSaver extends Saver {
     return { checkpointId: isChosen ? before : (idOf(beside?.config) ?? before), withChanges: false };
   }
 
-  protected override store(put: Put, beside?: Beside): Promise<RunnableConfig> {
+  // oxlint-disable-next-line max-params -- the library's signature
+  override put(
+    config: RunnableConfig,
+    checkpoint: Checkpoint,
+    metadata: CheckpointMetadata,
+    newVersions: ChannelVersions,
+  ): Promise<RunnableConfig> {
+    const put = { config, checkpoint, metadata, newVersions };
+    this.#last = undefined;
+    this.#isEmpty = false;
+    return this.#results.storedWith(placeOf(config), async (results) => {
+      const stored = await this.store({ ...put, results });
+      if (!config.configurable?.["checkpoint_ns"]) this.#last = put;
+      return stored;
+    });
+  }
+
+  /** The newest checkpoint as a read would give it, without one; undefined where only a read can tell. */
+  async newest(): Promise<CheckpointTuple | undefined> {
+    if (!this.#last) return undefined;
+    const { config, checkpoint, metadata } = this.#last;
+    const { thread_id, checkpoint_id } = config.configurable ?? {};
+    const at = (id: string) => ({ configurable: { thread_id, checkpoint_ns: "", checkpoint_id: id } });
+    const values = Object.entries(checkpoint.channel_values).map(async ([channel, value]) => {
+      const [type, data] = await this.serde.dumpsTyped(value);
+      return [channel, await this.serde.loadsTyped(type, data)] as const;
+    });
+    return {
+      config: at(checkpoint.id),
+      checkpoint: { ...checkpoint, channel_values: Object.fromEntries(await Promise.all(values)) },
+      metadata,
+      ...(checkpoint_id && { parentConfig: at(checkpoint_id) }),
+      pendingWrites: [],
+    };
+  }
+
+  protected override store(put: Put, ...beside: readonly Beside[]): Promise<RunnableConfig> {
     const { config, checkpoint, metadata } = put;
     const channels = config.configurable?.["checkpoint_ns"] ? undefined : this.#graph?.channels;
     const unknown = channels ? Object.keys(checkpoint.channel_versions).filter((name) => !(name in channels)) : [];
     const said = unknown.length > 0 ? { ...metadata, left_behind: unknown } : metadata;
-    return super.store({ ...put, metadata: said }, beside);
+    return super.store({ ...put, metadata: said }, ...beside);
   }
 
   override putWrites(config: RunnableConfig, writes: PendingWrite[], taskId: string): Promise<void> {
     // Before anything is awaited: the library shows the writes in the stream as soon as this call has returned.
     this.#tracker?.putWrites(config, writes, taskId);
-    return patient(super.putWrites(config, writes, taskId));
+    this.#last = undefined;
+    this.#isEmpty = false;
+    const isResult = !writes.some(([channel]) => channel in WRITES_IDX_MAP);
+    return patient(
+      isResult
+        ? this.#results.hold(placeOf(config), this.dumpWrites(config, writes, taskId))
+        : super.putWrites(config, writes, taskId),
+    );
   }
 
   /** A run does not delete its thread; who does holds the thread's row. */
   override deleteThread(): Promise<never> {
     return Promise.reject(new PawlError("unsupported", "A run cannot delete its thread"));
   }
+}
+
+function placeOf({ configurable }: RunnableConfig): string {
+  return `${configurable?.["checkpoint_ns"] ?? ""} ${configurable?.["checkpoint_id"] ?? ""}`;
 }
 
 function idOf(config: RunnableConfig | undefined): string | null {

@@ -31,7 +31,7 @@ import { cleanJson } from "../lib/text.ts";
 import { readDeltaHistory } from "./delta-history.ts";
 import { listTuples } from "./list-tuples.ts";
 import { fold, type Tasks, withOrdinal } from "./open-questions.ts";
-import { dumpValues, dumpWrites } from "./dump-values.ts";
+import { dumpValues, dumpWrites, eachOnce } from "./dump-values.ts";
 import { type Encryption, encryptionOf } from "./encryption.ts";
 import { type KnownVersions, versionsOf } from "./known-versions.ts";
 import { readKnown } from "./read-known.ts";
@@ -41,7 +41,7 @@ import { openRow, sealCheckpoint, sealWrites, writePlace } from "./sealed-rows.t
 import { Serializer } from "./serializer.ts";
 import type { Value } from "./stored-values.ts";
 import { deleteThreadCheckpoints } from "./thread-data.ts";
-import { type Beside, type FilesFrom, putCheckpoint, putWrites } from "./write-tuples.ts";
+import { type Beside, type FilesFrom, putCheckpoint, type PutWrites, putWrites, writesBeside } from "./write-tuples.ts";
 
 /** What `put` is called with. */
 export interface Put {
@@ -49,6 +49,10 @@ export interface Put {
   readonly checkpoint: Checkpoint;
   readonly metadata: CheckpointMetadata;
   readonly newVersions: ChannelVersions;
+  /** Results of the tasks before it that are not stored yet. */
+  readonly results?: readonly PutWrites[];
+  /** See `PutCheckpoint`. */
+  readonly lazy?: boolean;
 }
 
 export class Saver extends PostgresSaver {
@@ -130,7 +134,8 @@ export class Saver extends PostgresSaver {
   }
 
   /** `beside` lands with the checkpoint, or not at all. */
-  protected async store({ config, checkpoint, metadata, newVersions }: Put, beside?: Beside): Promise<RunnableConfig> {
+  protected async store(put: Put, ...beside: readonly Beside[]): Promise<RunnableConfig> {
+    const { config, checkpoint, metadata, newVersions, results = [], lazy } = put;
     const { thread_id, checkpoint_ns = "", checkpoint_id, run_id } = config.configurable ?? {};
     if (!thread_id) throw new Error('Missing "thread_id" in "configurable"');
     const owner = this.owner(thread_id);
@@ -139,31 +144,44 @@ export class Saver extends PostgresSaver {
       dumpValues(checkpoint.channel_values, newVersions, this.serde),
       this._dumpMetadata({ ...storedMetadata(config.metadata), ...(run_id && { run_id }), ...metadata }),
     ]);
-    await this.#versions.store({ thread_id, checkpoint_ns }, { values, versions: newVersions }, (planned) =>
-      putCheckpoint(this.#pool, {
+    const written = results.length > 0 ? [writesBeside(results), ...beside] : beside;
+    await this.#versions.store({ thread_id, checkpoint_ns }, { values, versions: newVersions }, (planned) => {
+      const sealed = sealCheckpoint(this.#encryption, { thread_id, checkpoint_ns }, planned);
+      return putCheckpoint(this.#pool, {
         owner,
         row: [thread_id, checkpoint_ns, checkpoint.id, checkpoint_id ?? null],
         checkpoint: stripped,
         metadata: cleanJson(dumped),
         ...(checkpoint_ns === "" && { files: this.filesFrom(checkpoint_id ?? null, metadata) }),
-        ...sealCheckpoint(this.#encryption, { thread_id, checkpoint_ns }, planned),
-        ...(beside && { beside }),
-      }),
-    );
+        ...sealed,
+        items: eachOnce([...sealed.items, ...results.flatMap(({ items }) => items)]),
+        beside: written,
+        lazy,
+      });
+    });
     return { configurable: { thread_id, checkpoint_ns, checkpoint_id: checkpoint.id } };
   }
 
   override async putWrites(config: RunnableConfig, writes: PendingWrite[], taskId: string): Promise<void> {
+    await this.storeWrites(await this.dumpWrites(config, writes, taskId));
+  }
+
+  protected storeWrites(put: PutWrites): Promise<void> {
+    return putWrites(this.#pool, put);
+  }
+
+  /** What is to be stored of a task's writes. */
+  protected async dumpWrites(config: RunnableConfig, writes: PendingWrite[], taskId: string): Promise<PutWrites> {
     const { thread_id, checkpoint_ns = "", checkpoint_id, run_id } = config.configurable ?? {};
     const at = { thread_id, checkpoint_ns, checkpoint_id, task_id: taskId };
-    await putWrites(this.#pool, {
+    return {
       owner: this.owner(thread_id),
       row: [thread_id, checkpoint_ns, checkpoint_id, taskId],
       runId: run_id ?? null,
       ...sealWrites(this.#encryption, at, await dumpWrites(withOrdinal(writes), this.serde)),
       replace: writes.every(([channel]) => channel in WRITES_IDX_MAP),
       lazy: !writes.some(([channel]) => channel in WRITES_IDX_MAP),
-    });
+    };
   }
 
   override deleteThread(threadId: string): Promise<void> {

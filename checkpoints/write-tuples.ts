@@ -25,17 +25,21 @@ export interface PutCheckpoint {
   readonly values: readonly VersionRow[];
   /** What the values refer to and may not be there yet. */
   readonly items: readonly Item[];
-  readonly beside?: Beside;
+  readonly beside?: readonly Beside[];
+  /** Whether to leave it to the next commit that it is on disk. */
+  readonly lazy?: boolean | undefined;
   /** Absent for a checkpoint of an inner graph, whose files are those of the outermost one. */
   readonly files?: FilesFrom | undefined;
 }
 
-/** A row of another table. It is there already when the statement is repeated since its answer was lost. */
+/** Rows of another table. They are there already when the statement is repeated since its answer was lost. */
 export interface Beside {
+  /** For the name of the statement; one for each table. */
+  readonly name: string;
   /** Table and columns, in SQL. */
   readonly into: string;
   readonly types: readonly string[];
-  readonly row: readonly unknown[];
+  readonly rows: readonly (readonly unknown[])[];
 }
 
 /** A row of checkpoint_blobs. */
@@ -55,6 +59,7 @@ export interface VersionRow {
  * nothing was written. Throws `lease_lost` when the owner has changed, and nothing was written.
  */
 export async function putCheckpoint(db: Queryable, put: PutCheckpoint): Promise<Set<string> | undefined> {
+  const { beside = [] } = put;
   const items = await putSurplus(db, put);
   const needs = put.values.flatMap(({ channel, needs: version }) =>
     version === undefined ? [] : [[channel, version]],
@@ -69,14 +74,14 @@ export async function putCheckpoint(db: Queryable, put: PutCheckpoint): Promise<
       })
     : "null::bytea";
   const { rows } = await db.query<{ landed: boolean; channels: string[] | null }>({
-    ...named(nameOf(put), [put.values, items, needs]),
+    ...named(nameOf(put), [put.values, items, needs, ...beside.map((each) => each.rows)]),
     text: `
       with ${parameters.fence},
       ${needs.length > 0 ? `${basesHeld(parameters, { thread, ns, needs })},` : ""}
       allowed as materialized (
-        select from fence ${needs.length > 0 ? `where (select count(*) from held) = ${needs.length}` : ""}),
+        select ${put.lazy ? LAZY : ""} from fence ${needs.length > 0 ? `where (select count(*) from held) = ${needs.length}` : ""}),
       ${items.length > 0 ? `${itemsStored(parameters, thread, items)},` : ""}
-      ${put.beside ? `${besideStored(parameters, put.beside)},` : ""}
+      ${beside.map((each) => `${besideStored(parameters, each)},`).join("")}
       fresh as (${put.values.length > 0 ? valuesStored(parameters, { thread, ns, values: put.values }) : "select null as channel where false"}),
       stored as (
         insert into checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata, files)
@@ -90,8 +95,11 @@ export async function putCheckpoint(db: Queryable, put: PutCheckpoint): Promise<
   return rows[0].landed ? new Set(rows[0].channels) : undefined;
 }
 
-function nameOf({ owner, beside, files }: PutCheckpoint): string {
-  return `put-checkpoint${owner ? "-fenced" : ""}${beside ? "-beside" : ""}${files ? "" : "-inner"}`;
+const LAZY = "set_config('synchronous_commit', 'off', true)";
+
+function nameOf({ owner, beside = [], files, lazy }: PutCheckpoint): string {
+  const parts = [owner && "fenced", lazy && "lazy", ...beside.map(({ name }) => name), !files && "inner"];
+  return ["put-checkpoint", ...parts.filter(Boolean)].join("-");
 }
 
 /**
@@ -133,10 +141,10 @@ function itemsStored(parameters: Parameters, thread: string, items: readonly Ite
             on conflict do nothing)`;
 }
 
-function besideStored(parameters: Parameters, { into, types, row }: Beside): string {
-  return `beside as (
+function besideStored(parameters: Parameters, { name, into, types, rows }: Beside): string {
+  return `${name} as (
         insert into ${into}
-        select v.* from allowed cross join ${parameters.list(types, [row])} as v
+        select v.* from allowed cross join ${parameters.list(types, rows)} as v
             on conflict do nothing)`;
 }
 
@@ -167,15 +175,12 @@ export interface WriteRow {
 
 /** Throws `lease_lost` when the owner has changed, and nothing was written. */
 export async function putWrites(db: Queryable, put: PutWrites): Promise<void> {
-  // One statement may touch a row only once: of those with one index the last counts, or the first, as in the stock saver.
-  const ordered = put.replace ? put.writes : put.writes.toReversed();
-  const writes = [...new Map(ordered.map((write) => [write.idx, write])).values()];
+  const writes = eachIndexOnce(put);
   if (writes.length === 0) return;
   const items = await putSurplus(db, put);
   const parameters = new Parameters(put.owner);
   const [thread = "", ...row] = [...put.row, put.runId].map((value) => `${parameters.add(value)}::text`);
-  const types = ["int", "text", "text", "bytea", "uuid[]"];
-  const rows = writes.map((write) => [write.idx, write.channel, write.type, write.blob, write.items ?? null]);
+  const rows = writes.map(columnsOf);
   const onConflict = put.replace
     ? `on conflict (thread_id, checkpoint_ns, checkpoint_id, task_id, idx)
             do update set channel = excluded.channel, type = excluded.type, blob = excluded.blob,
@@ -186,17 +191,40 @@ export async function putWrites(db: Queryable, put: PutWrites): Promise<void> {
     ...named(`put-writes-${kind.join("-")}`, [writes, items]),
     text: `
       with ${parameters.fence},
-      allowed as materialized (select ${put.lazy ? "set_config('synchronous_commit', 'off', true)" : "1"} from fence),
+      allowed as materialized (select ${put.lazy ? LAZY : "1"} from fence),
       ${items.length > 0 ? `${itemsStored(parameters, thread, items)},` : ""}
       stored as (
-        insert into checkpoint_writes
-               (thread_id, checkpoint_ns, checkpoint_id, task_id, run_id, idx, channel, type, blob, items)
-        select ${thread}, ${row.join(", ")}, v.* from allowed cross join ${parameters.list(types, rows)} as v
+        insert into ${WRITES}
+        select ${thread}, ${row.join(", ")}, v.* from allowed cross join ${parameters.list(WRITE_TYPES, rows)} as v
             ${onConflict})
       select from fence`,
     values: parameters.values,
   });
   if (rowCount !== 1) throw lost(put.owner);
+}
+
+/** The same as rows beside a checkpoint, for writes that stand back. Their items go with the checkpoint's. */
+export function writesBeside(puts: readonly PutWrites[]): Beside {
+  return {
+    name: "writes",
+    into: WRITES,
+    types: ["text", "text", "text", "text", "text", ...WRITE_TYPES],
+    rows: puts.flatMap((put) => eachIndexOnce(put).map((write) => [...put.row, put.runId, ...columnsOf(write)])),
+  };
+}
+
+const WRITES =
+  "checkpoint_writes (thread_id, checkpoint_ns, checkpoint_id, task_id, run_id, idx, channel, type, blob, items)";
+const WRITE_TYPES = ["int", "text", "text", "bytea", "uuid[]"];
+
+function columnsOf({ idx, channel, type, blob, items }: WriteRow): unknown[] {
+  return [idx, channel, type, blob, items ?? null];
+}
+
+/** One statement may touch a row only once: of those with one index the last counts, or the first, as in the stock saver. */
+function eachIndexOnce({ writes, replace }: PutWrites): WriteRow[] {
+  const ordered = replace ? writes : writes.toReversed();
+  return [...new Map(ordered.map((write) => [write.idx, write])).values()];
 }
 
 /** A statement has 65,535 parameters at most. */

@@ -121,10 +121,32 @@ export async function openedTransaction<T, O>(
     client.release();
     return result;
   } catch (error) {
-    const broken = await client.query("rollback").then(() => undefined, asError);
-    client.release(broken); // a client that cannot roll back is destroyed, not reused
+    await endFailed(client);
     throw error;
   }
+}
+
+/**
+ * A transaction whose statements need not know each other's answers: begin, all that `send` queries before it waits for
+ * anything, and commit in one round trip. A statement that fails takes the others with it.
+ */
+export async function transactionAtOnce<T>(pool: Pool, send: (tx: Queryable) => Promise<T>): Promise<T> {
+  const client = await pool.connect();
+  try {
+    const [, result] = await together(client, () =>
+      Promise.all([client.query("begin"), send(client), client.query("commit")]),
+    );
+    client.release();
+    return result;
+  } catch (error) {
+    await endFailed(client);
+    throw error;
+  }
+}
+
+/** A client that cannot roll back is destroyed, not reused. */
+async function endFailed(client: PoolClient): Promise<void> {
+  client.release(await client.query("rollback").then(() => undefined, asError));
 }
 
 /** Sends what `send` queries in one packet: waking the other side is what a short statement costs. */

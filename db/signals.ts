@@ -3,7 +3,8 @@
  * one reads the rows, a lost one costs at most the backstop interval of its listener.
  *
  * Sending goes over the same connection, after the cause has committed and coalesced per tick: a NOTIFY inside a
- * transaction that commits synchronously holds a global lock across the fsync (measured: 7 times fewer commits).
+ * transaction that commits synchronously holds a global lock across the fsync (measured: 7 times fewer commits). In this
+ * process signals go from hand to hand, and over the connection only once another process has said that it listens.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
@@ -17,6 +18,10 @@ import { type ConnectTo, KEEP_ALIVE } from "./pool.ts";
  */
 export type Channel = "work" | "control" | "events";
 const channels: readonly Channel[] = ["work", "control", "events"];
+/** Processes that listen: one that has begun says `new`, and the others answer it. */
+const PRESENCE = "pawl_presence";
+/** Milliseconds after which nobody else is taken to listen, if nobody was heard. */
+const ANSWER_MS = 1_000;
 
 type Listener = (payload: string) => void;
 
@@ -36,6 +41,10 @@ const CONNECT_TIMEOUT_MS = 10_000;
 export async function openSignals(connection: ConnectTo, log: Log): Promise<Signals> {
   const listeners: Record<Channel, Set<Listener>> = { work: new Set(), control: new Set(), events: new Set() };
   const outgoing = new Map<string, [Channel, string]>();
+  let local = new Map<string, [Channel, string]>();
+  /** Another process may listen: one was heard since this one does, or has had no time to answer yet. */
+  let isInCompany = true;
+  let alone: NodeJS.Timeout | undefined;
   const closing = new AbortController();
   let client: pg.Client | undefined;
   let flushing: Promise<void> | undefined;
@@ -56,16 +65,32 @@ export async function openSignals(connection: ConnectTo, log: Log): Promise<Sign
     });
     let ownPid: number | undefined;
     fresh.on("notification", ({ channel, payload = "", processId }) => {
-      const name = channel.replace(/^pawl_/, "") as Channel;
-      if (name === "work" && processId === ownPid) return;
-      for (const listener of listeners[name] ?? []) listener(payload);
+      if (processId === ownPid) return;
+      clearTimeout(alone);
+      isInCompany = true;
+      if (channel !== PRESENCE) deliver(channel.replace(/^pawl_/, "") as Channel, payload);
+      else if (payload === "new") fresh.query(`notify ${PRESENCE}`).catch(() => {}); // a lost connection is noticed elsewhere
     });
     await fresh.connect();
     const { rows } = await fresh.query<{ pid: number }>("select pg_backend_pid() as pid");
     ownPid = rows[0]?.pid;
-    await fresh.query(channels.map((name) => `listen pawl_${name}`).join(";"));
+    await fresh.query(channels.map((name) => `listen pawl_${name};`).join("") + `listen ${PRESENCE}`);
+    isInCompany = true;
+    clearTimeout(alone);
+    alone = setTimeout(() => (isInCompany = false), ANSWER_MS).unref();
+    await fresh.query(`notify ${PRESENCE}, 'new'`);
     if (closing.signal.aborted) return fresh.end();
     client = fresh;
+  }
+
+  function deliver(channel: Channel, payload: string): void {
+    for (const listener of listeners[channel] ?? []) listener(payload);
+  }
+
+  function deliverLocally(): void {
+    const batch = local.values();
+    local = new Map();
+    for (const [channel, payload] of batch) deliver(channel, payload);
   }
 
   async function reconnect(): Promise<void> {
@@ -109,8 +134,14 @@ export async function openSignals(connection: ConnectTo, log: Log): Promise<Sign
   await connect();
   return {
     send(channel, payload) {
+      const key = `${channel} ${payload}`;
+      if (channel !== "work") {
+        if (local.size === 0) setImmediate(deliverLocally);
+        local.set(key, [channel, payload]);
+      }
+      if (!isInCompany) return;
       if (outgoing.size === 0) setImmediate(() => void flush());
-      outgoing.set(`${channel} ${payload}`, [channel, payload]);
+      outgoing.set(key, [channel, payload]);
     },
     on(channel, listener) {
       listeners[channel].add(listener);
@@ -118,6 +149,7 @@ export async function openSignals(connection: ConnectTo, log: Log): Promise<Sign
     },
     async close() {
       closing.abort();
+      clearTimeout(alone);
       await flush();
       await client?.end();
     },

@@ -1,19 +1,36 @@
-/** What this process knows of the POSTs that create runs: whose answer is under way, and whose client was lost. */
+/**
+ * What this process knows of the POSTs that create runs: whose answer is under way, whose client was lost, and whose
+ * answer has arrived without the run's row saying so yet. A short run has ended by the time the row would be updated:
+ * then the statement that ends it says so.
+ */
 
 /** Milliseconds after which an equal POST may be one sent again to another process: the stock client waits a second. */
 const RESEND_MS = 500;
+/** Milliseconds that a delivery waits for the end of its run to be noted with. Other processes believe rows: less than `RESEND_MS`. */
+const NOTE_MS = 400;
 /** Longer than any POST counts as the same one. */
 const FORGET_MS = 60_000;
 
+/** A delivery that is not in the run's row yet. */
+interface Delivery {
+  readonly timer: NodeJS.Timeout;
+  noteNow(): void;
+  /** It is noted. */
+  settle(): void;
+}
+
 export class Answering {
+  /** Until their row says whether the answer has arrived. */
   readonly #underWay = new Set<string>();
   readonly #lost = new Set<string>();
+  readonly #deliveries = new Map<string, Delivery>();
 
   begin(runId: string): void {
     this.#underWay.add(runId);
   }
 
-  delivered(runId: string): void {
+  /** There was no answer, or it is one about an earlier run. */
+  cancel(runId: string): void {
     this.#underWay.delete(runId);
   }
 
@@ -21,6 +38,38 @@ export class Answering {
     this.#underWay.delete(runId);
     this.#lost.add(runId);
     setTimeout(() => this.#lost.delete(runId), FORGET_MS).unref();
+  }
+
+  /** Has `note` write it down in a moment, unless `noted` is called before. Rejects as `note` does. */
+  async delivered(runId: string, note: () => Promise<void>): Promise<void> {
+    const due = Promise.withResolvers<boolean>();
+    const noteNow = (): void => due.resolve(true);
+    const timer = setTimeout(noteNow, NOTE_MS).unref();
+    this.#deliveries.set(runId, { timer, noteNow, settle: () => due.resolve(false) });
+    try {
+      if (await due.promise) await note();
+    } finally {
+      this.noted(runId);
+    }
+  }
+
+  /** Whether the answer has arrived and the row may not say so. */
+  isToBeNoted(runId: string): boolean {
+    return this.#deliveries.has(runId);
+  }
+
+  /** The row says it, or is gone. */
+  noted(runId: string): void {
+    const delivery = this.#deliveries.get(runId);
+    clearTimeout(delivery?.timer);
+    delivery?.settle();
+    this.#deliveries.delete(runId);
+    this.#underWay.delete(runId);
+  }
+
+  /** Has everything noted that waits. */
+  noteAll(): void {
+    for (const delivery of this.#deliveries.values()) delivery.noteNow();
   }
 
   /** Whether a POST that equals the one which created this run may be that one, sent again. */

@@ -5,6 +5,7 @@ import { repeatable, retrying } from "../db/retry.ts";
 import type { Signals } from "../db/signals.ts";
 import { asError, PawlError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
+import type { Answering } from "./answering.ts";
 import type { ClaimedRun } from "./claim.ts";
 import { concludeRun } from "./conclude.ts";
 import type { Hub } from "./events/hub.ts";
@@ -20,6 +21,8 @@ export interface AttemptContext {
   readonly hub: Hub;
   readonly signals: Signals;
   readonly graphs: Graphs;
+  /** Of the POSTs that are answered in this process, if any are. */
+  readonly answering?: Answering;
   readonly workerId: string;
   readonly log: Log;
 }
@@ -51,7 +54,7 @@ function abandoned({ stalled_attempts }: ClaimedRun): PawlError {
  */
 export async function attemptRun(context: AttemptContext, handle: RunHandle): Promise<boolean> {
   const { run, stopping } = handle;
-  const { hub, signals, pool } = context;
+  const { hub, signals, pool, answering } = context;
   const log = context.log.child({ run_id: run.run_id, thread_id: run.thread_id, attempt: run.attempt });
   const events = new EventWriter({
     db: repeatable(pool),
@@ -66,7 +69,8 @@ export async function attemptRun(context: AttemptContext, handle: RunHandle): Pr
   try {
     const graph = await resolveGraph(context, run);
     const attempt = await attemptWith({ ...context, ...handle, graph, events });
-    const end = await concludeRun({ pool, run, graph, events, attempt, signal: stopping.signal, log });
+    const isAnswered = answering?.isToBeNoted(run.run_id) ?? false;
+    const end = await concludeRun({ pool, run, graph, events, attempt, isAnswered, signal: stopping.signal, log });
     if (!end) {
       log.info({ why: stopCauseOf(stopping.signal)?.kind ?? attempt.result }, "run given back");
       await events.flush(); // before the requeue fences it off
@@ -74,6 +78,7 @@ export async function attemptRun(context: AttemptContext, handle: RunHandle): Pr
       return true;
     }
     const { ending, promoted } = end;
+    if (isAnswered) answering?.noted(run.run_id);
     const values = ending.thread ? withInterrupts(ending.thread.values, ending.thread.interrupts) : null;
     hub.end(run.run_id, { status: ending.status, values, ...(ending.error && { error: ending.error }) });
     log.info({ status: ending.status, error: ending.error?.error }, "run finished");

@@ -23,13 +23,17 @@ export const ClaimedRun = Run.extend({
   resumable: z.boolean(),
   cancel_action: CancelAction.nullable(),
   stalled_attempts: z.number().int(),
+  /** The thread was made with the run, and nobody has had it before: there is no checkpoint. */
+  has_new_thread: z.boolean(),
 });
 export type ClaimedRun = z.infer<typeof ClaimedRun>;
 
 const claimedColumns = `
   r.run_id, r.thread_id, r.assistant_id, r.status, r.metadata, r.kwargs, r.multitask_strategy, r.attempt,
   r.created_at, r.updated_at, r.tenant, r.created_by, r.graph_id, r.graph_hash, r.epoch, r.temporary, r.resumable,
-  r.cancel_action, r.stalled_attempts`;
+  r.cancel_action, r.stalled_attempts,
+  owned.epoch = 1 and exists (select from threads t where t.thread_id = r.thread_id and t.created_at = r.created_at)
+    as has_new_thread`;
 
 /** The highest `checkpoints.seq` that was given out so far. */
 const newestSeq =

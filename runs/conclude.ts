@@ -4,6 +4,7 @@
  */
 import type pg from "pg";
 import { FencedSaver } from "../checkpoints/fenced-saver.ts";
+import { HeldSaver } from "../checkpoints/held-saver.ts";
 import { isConnectionError } from "../db/connection-error.ts";
 import { repeatable } from "../db/retry.ts";
 import { asError, isPawlError } from "../lib/errors.ts";
@@ -24,6 +25,7 @@ export interface Conclusion {
   readonly graph: AnyGraph | Error;
   readonly events: EventWriter;
   readonly attempt: Attempt;
+  readonly isAnswered: boolean;
   readonly signal: AbortSignal;
   readonly log: Log;
 }
@@ -58,10 +60,8 @@ export async function concludeRun(
 }
 
 /** What is to be written down. */
-async function endingOf(
-  { pool, run, graph, events, attempt, log }: Conclusion,
-  cause: StopCause | undefined,
-): Promise<Ending | undefined> {
+async function endingOf(conclusion: Conclusion, cause: StopCause | undefined): Promise<Ending | undefined> {
+  const { pool, run, graph, events, attempt, isAnswered, log } = conclusion;
   if (attempt.result === "drained" || cause?.kind === "shutdown" || cause?.kind === "lost") return undefined;
   if (attempt.result === "failed" && isNotItsOwn(attempt.error)) return undefined;
   const error = attempt.result === "failed" ? runErrorOf(attempt.error) : undefined;
@@ -72,20 +72,22 @@ async function endingOf(
   if (isRolledBack) await undoCheckpoints(pool, run);
   // A graph that cannot go on from the state cannot say what it is either: the thread keeps what it had, questions too.
   const isForeign = attempt.result === "failed" && isPawlError(attempt.error, "graph_changed");
-  const state = graph instanceof Error || isForeign ? undefined : await settledState({ pool, run, graph });
-  const ending = { status: cause ? "interrupted" : error ? "error" : "success", isRolledBack } as const;
+  const state = graph instanceof Error || isForeign ? undefined : await settledState({ ...conclusion, graph });
+  const ending = { status: cause ? "interrupted" : error ? "error" : "success", isRolledBack, isAnswered } as const;
   if (!(state instanceof Error)) {
     return { ...ending, ...(error && { error }), ...(state && { thread: state }), log: await events.lastRow() };
   }
   if (cause || error) return { ...ending, ...(error && { error }), log: await events.lastRow() };
   const unreadable = runErrorOf(state);
   await events.push("error", unreadable);
-  return { status: "error", error: unreadable, isRolledBack, log: await events.lastRow() };
+  return { status: "error", error: unreadable, isRolledBack, isAnswered, log: await events.lastRow() };
 }
 
 /** A state that the graph itself cannot read is an end, too: trying again would fail again, for ever. */
-async function settledState({ pool, run, graph }: Pick<Conclusion, "pool" | "run"> & { readonly graph: AnyGraph }) {
-  const saver = new FencedSaver(repeatable(pool), { thread_id: run.thread_id, epoch: run.epoch });
+async function settledState({ pool, run, graph, attempt }: Conclusion & { readonly graph: AnyGraph }) {
+  const stored = new FencedSaver(repeatable(pool), { thread_id: run.thread_id, epoch: run.epoch });
+  const newest = attempt.result === "finished" ? attempt.newest : undefined;
+  const saver = newest ? new HeldSaver(repeatable(pool), newest, stored) : stored;
   const read = readSettledState({ graph, saver, threadId: run.thread_id, kwargs: run.kwargs });
   return read.catch((thrown: unknown) => {
     const error = asError(thrown);
@@ -95,9 +97,9 @@ async function settledState({ pool, run, graph }: Pick<Conclusion, "pool" | "run
 }
 
 /** The end of a run whose result Postgres refuses: trying again would fail again. */
-function unstorable({ isRolledBack, log }: Ending): Ending {
+function unstorable({ isRolledBack, isAnswered, log }: Ending): Ending {
   const error = { error: INTERNAL, message: "The state of the thread could not be stored" };
-  return { status: "error", error, isRolledBack, log };
+  return { status: "error", error, isRolledBack, isAnswered, log };
 }
 
 /** Errors that say nothing about the run: its worker lost the lease, or the database was out of reach. */

@@ -17,7 +17,6 @@ import { checkpointOf, kwargsOf, mergedConfigurable } from "./request.ts";
 import { matchAnswers, type OpenQuestion } from "./resume.ts";
 import { Run, type RunCreate, runColumns } from "./run.ts";
 import { goesOn, type ParkedThread, rootOf } from "./skew/find.ts";
-import { insertThread } from "./threads/create.ts";
 import type { ThreadTtl } from "./threads/ttl.ts";
 
 export interface CreateContext {
@@ -66,7 +65,8 @@ interface Target {
 /** Errors: see `Runs.create`. */
 export async function createRun(context: CreateContext, request: Request): Promise<Created> {
   const insert = () => createOnce(context, request);
-  // Two requests with one key or run id, on threads that do not serialise them: the later one finds the other's run.
+  // Two requests with one key or run id, on threads that do not serialise them, or for one thread that is not there yet:
+  // the later one finds the other's run, or its thread.
   return insert().catch((error: unknown) => {
     if (!isTaken(error)) throw error;
     return insert();
@@ -74,7 +74,9 @@ export async function createRun(context: CreateContext, request: Request): Promi
 }
 
 function isTaken(error: unknown): boolean {
-  return error instanceof DatabaseError && ["runs_idempotency", "runs_pkey"].includes(error.constraint ?? "");
+  return (
+    error instanceof DatabaseError && ["runs_idempotency", "runs_pkey", "threads_pkey"].includes(error.constraint ?? "")
+  );
 }
 
 async function createOnce(context: CreateContext, request: Request): Promise<Created> {
@@ -91,12 +93,7 @@ async function createOnce(context: CreateContext, request: Request): Promise<Cre
     if (earlier) return { run: earlier, ended: [], told: [] };
     if (options.idempotencyKey !== undefined) await refuseSpentKey(tx, principal, options.idempotencyKey);
     if (options.threadId !== undefined && !isLocked) refuseUnlessCreated(body);
-    const thread = usable(
-      isLocked
-        ? known
-        : ((await makeTarget(tx, threadId, { principal, body, assistant, defaultTtl: context.defaultTtl })) ??
-            (await readTarget(tx, principal, threadId))),
-    );
+    const thread = usable(isLocked ? known : newTarget(threadId, body, assistant));
     const strategy = body.multitask_strategy ?? "enqueue";
     const answers = await answersOf({ body, thread, assistant }, (at) => context.pendingQuestions(tx, at));
     if (strategy === "reject" && thread.isBusy) throw busy();
@@ -137,6 +134,7 @@ async function createOnce(context: CreateContext, request: Request): Promise<Cre
       thread_config: thread.isBusy
         ? null
         : { configurable: mergedConfigurable(assistant, thread, body.config?.configurable) },
+      ...(!isLocked && { new_thread: { metadata: thread.metadata, ttl: context.defaultTtl } }),
     });
     return { run, ...stopped };
   });
@@ -175,30 +173,19 @@ async function answersOf(
   return matchAnswers(resume, await pendingAt({ thread_id: thread.thread_id, checkpoint_id }));
 }
 
-/** A thread that nobody else can see yet; undefined, with its lock held, when someone made it at the same moment. */
-async function makeTarget(
-  tx: Queryable,
-  threadId: ThreadId,
-  {
-    principal,
-    body,
-    assistant,
-    defaultTtl,
-  }: Pick<Request, "principal" | "body"> & Pick<CreateContext, "defaultTtl"> & { readonly assistant: Assistant },
-): Promise<Target | undefined> {
-  const metadata = { graph_id: assistant.graph_id, assistant_id: assistant.assistant_id, ...body.metadata };
-  const made = await insertThread(tx, principal, { threadId, metadata, ttl: defaultTtl });
-  if (made) return { ...made, graph_id: null, isBusy: false, isUnderWay: false, isTemporary: false };
-  await lockThread(tx, threadId);
-  return undefined;
+/** A thread that comes with its run. */
+function newTarget(threadId: ThreadId, body: RunCreate, { graph_id, assistant_id }: Assistant): Target {
+  const metadata = { graph_id, assistant_id, ...body.metadata };
+  const rest = { config: {}, graph_id: null, isBusy: false, isUnderWay: false, isTemporary: false };
+  return { thread_id: threadId, metadata, ...rest };
 }
 
 /** Undefined for a thread that there is not, or of another tenant. */
 async function readTarget(tx: Queryable, principal: Principal, threadId: string): Promise<Target | undefined> {
-  const { rows } = await tx.query<Target>({
+  const { rows } = await tx.query<Target & { readonly tenant: string }>({
     name: "read-thread-for-run",
     text: `
-      select thread_id, config, metadata, graph_id,
+      select thread_id, tenant, config, metadata, graph_id,
              alive.runs > 0 as "isBusy", alive.due > 0 as "isUnderWay", alive.temporary > 0 as "isTemporary"
         from threads t
        cross join lateral (
@@ -207,10 +194,11 @@ async function readTarget(tx: Queryable, principal: Principal, threadId: string)
                       count(*) filter (where temporary) as temporary
                  from runs r
                 where r.thread_id = t.thread_id and r.status in ('pending', 'running')) alive
-       where thread_id = $1 and tenant = $2`,
-    values: [threadId, principal.tenant],
+       where thread_id = $1`,
+    values: [threadId],
   });
-  return rows[0];
+  // Not a condition: of a young table Postgres may believe that its tenant has one thread, and look through them all.
+  return rows.find(({ tenant }) => tenant === principal.tenant);
 }
 
 function usable(thread: Target | undefined): Target {
@@ -236,24 +224,38 @@ interface NewRun {
   readonly after_seconds: number;
   /** What the thread is to keep of the run's configuration; null leaves it as it is. */
   readonly thread_config: Record<string, unknown> | null;
+  /** The thread is made with the run, and busy from the first; absent for one whose row is locked. */
+  readonly new_thread?: { readonly metadata: Record<string, unknown>; readonly ttl: ThreadTtl | undefined };
 }
 
-/** Inserts the run, sets its thread, whose row is locked, busy, and commits. */
-async function insertRun(tx: Transaction, run: NewRun): Promise<Run> {
-  const { rows } = await tx.commitWith({
-    name: "insert-run",
-    text: `
-      with due as (select clock_timestamp() + make_interval(secs => $14) as run_after),
+/** Of a thread whose row is locked. */
+const occupied = `
            occupied as (
              update threads
                 set status = 'busy', graph_id = $6, config = coalesce($15, config), updated_at = now(),
                     metadata = metadata || jsonb_build_object('graph_id', $6::text, 'assistant_id', $5::uuid)
-              where thread_id = $4)
+              where thread_id = $4)`;
+
+const made = `
+           made as (
+             insert into threads (thread_id, tenant, created_by, status, graph_id, config, metadata, ttl_minutes, ttl_strategy)
+             values ($4, $2, $3, 'busy', $6, $15,
+                     $16::jsonb || jsonb_build_object('graph_id', $6::text, 'assistant_id', $5::uuid), $17, $18)
+             returning thread_id),
+           owned as (insert into thread_owner (thread_id) select thread_id from made)`;
+
+/** Inserts the run, and its thread if that is new, sets the thread busy, and commits. */
+async function insertRun(tx: Transaction, run: NewRun): Promise<Run> {
+  const { new_thread: thread } = run;
+  const { rows } = await tx.commitWith({
+    name: thread ? "insert-run-and-thread" : "insert-run",
+    text: `
+      with due as (select clock_timestamp() + make_interval(secs => $14) as run_after),${thread ? made : occupied}
       insert into runs (run_id, tenant, created_by, thread_id, assistant_id, graph_id, multitask_strategy, temporary,
                         resumable, metadata, kwargs, idempotency_key, request_digest, run_after, ready)
       select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, decode($13, 'hex'), due.run_after,
              $14 = 0 and not exists (select from runs head where head.thread_id = $4 and head.ready)
-        from due
+        from due${thread ? " cross join made" : ""} -- the thread comes first, so that of two who make one the later hears of it
       returning ${runColumns}`,
     values: [
       run.run_id,
@@ -271,6 +273,7 @@ async function insertRun(tx: Transaction, run: NewRun): Promise<Run> {
       run.request_digest,
       run.after_seconds,
       run.thread_config,
+      ...(thread ? [thread.metadata, thread.ttl?.ttl ?? null, thread.ttl?.strategy ?? null] : []),
     ],
   });
   return Run.parse(rows[0]);

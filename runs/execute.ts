@@ -3,7 +3,9 @@
  * Says how the attempt went; writing that down is the caller's.
  */
 import { isGraphDrained, type RunControl } from "@langchain/langgraph";
+import type { CheckpointTuple } from "@langchain/langgraph-checkpoint";
 import type pg from "pg";
+import type { FencedSaver } from "../checkpoints/fenced-saver.ts";
 import { FilesInPostgres } from "../checkpoints/files.ts";
 import { QuestionTracker } from "../checkpoints/question-tracker.ts";
 import { repeatable } from "../db/retry.ts";
@@ -30,7 +32,8 @@ export interface AttemptOptions {
 }
 
 export type Attempt =
-  | { readonly result: "finished" }
+  /** `newest`: the thread's newest checkpoint, where the attempt knows it. */
+  | { readonly result: "finished"; readonly newest: CheckpointTuple | undefined }
   | { readonly result: "failed"; readonly error: Error }
   | { readonly result: "drained" }
   | { readonly result: "stopped" };
@@ -44,8 +47,8 @@ export async function executeAttempt(options: AttemptOptions): Promise<Attempt> 
   const withdraw = offerHost(token, hostFor(options));
   try {
     await events.push("metadata", { run_id: run.run_id, attempt: run.attempt });
-    await Promise.race([streamEvents(options, token), afterStop(signal)]);
-    return signal.aborted ? { result: "stopped" } : { result: "finished" };
+    const saver = await Promise.race([streamEvents(options, token), afterStop(signal)]);
+    return signal.aborted ? { result: "stopped" } : { result: "finished", newest: await saver?.newest() };
   } catch (thrown) {
     if (signal.aborted) return { result: "stopped" };
     if (isGraphDrained(thrown)) return { result: "drained" };
@@ -58,10 +61,13 @@ export async function executeAttempt(options: AttemptOptions): Promise<Attempt> 
 async function streamEvents(
   { pool, run, graph, events, signal, control }: AttemptOptions,
   token: string,
-): Promise<void> {
+): Promise<FencedSaver> {
   const tracker = new QuestionTracker();
   // What a saver writes says what to do if it has landed already.
-  const saver = new TellingSaver({ pool: repeatable(pool), run, events }, { tracker, graph });
+  const saver = new TellingSaver(
+    { pool: repeatable(pool), run, events },
+    { tracker, graph, isFirst: run.has_new_thread },
+  );
   const { input, checkpoint } = await startOf({ run, graph, saver, db: pool });
   const { kwargs } = run;
   const stream = streamGraph({
@@ -89,9 +95,10 @@ async function streamEvents(
     control,
   });
   for await (const { event, data } of stream) {
-    if (signal.aborted) return;
+    if (signal.aborted) break;
     await events.push(event, data);
   }
+  return saver;
 }
 
 function hostFor({ pool, run, signal }: AttemptOptions): Host {
@@ -106,9 +113,9 @@ function hostFor({ pool, run, signal }: AttemptOptions): Host {
 }
 
 /** Resolves a while after `signal` was aborted: a node that ignores it must not hold its thread. */
-function afterStop(signal: AbortSignal): Promise<void> {
+function afterStop(signal: AbortSignal): Promise<undefined> {
   return new Promise((resolve) => {
-    const wait = (): void => void setTimeout(resolve, STOP_GRACE_MS).unref();
+    const wait = (): void => void setTimeout(() => resolve(undefined), STOP_GRACE_MS).unref();
     if (signal.aborted) wait();
     else signal.addEventListener("abort", wait, { once: true });
   });

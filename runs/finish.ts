@@ -7,7 +7,7 @@ import type { Pool, QueryConfig } from "pg";
 import { deleteRunCheckpoints, deleteThreadCheckpoints } from "../checkpoints/thread-data.ts";
 import { leaseLost } from "../db/fence.ts";
 import { enqueue } from "../db/outbox.ts";
-import { openedTransaction, type Queryable, transaction } from "../db/pool.ts";
+import { openedTransaction, type Queryable, transaction, transactionAtOnce } from "../db/pool.ts";
 import { PawlError } from "../lib/errors.ts";
 import { cleanJson } from "../lib/text.ts";
 import type { ClaimedRun } from "./claim.ts";
@@ -22,6 +22,8 @@ export interface Ending {
   readonly error?: RunError;
   /** The run was to leave nothing behind: its row goes, its checkpoints are gone already. */
   readonly isRolledBack: boolean;
+  /** Whether the answer to the POST that created the run is known to have arrived. */
+  readonly isAnswered: boolean;
   /** What the thread looks like now; absent when that could not be read, and the thread keeps what it had. */
   readonly thread?: ThreadProjection;
   /** The row that ends the run's log, with the events that are not in it yet. */
@@ -33,28 +35,26 @@ export interface Ending {
  * ending does not say so. Returns whether another run of the thread may be claimed.
  */
 export async function finishRun(pool: Pool, run: ClaimedRun, ending: Ending): Promise<{ promoted: boolean }> {
-  return openedTransaction(
-    pool,
-    (tx) => lockThread(tx, run.thread_id),
-    async (tx) => {
-      const isAll = !run.temporary && !ending.isRolledBack;
-      const statement = finishStatement(run, ending);
-      const { rows } = await (isAll ? tx.commitWith<Finished>(statement) : tx.query<Finished>(statement));
-      const { ended = false, promoted = false, cancel_action = null } = rows[0] ?? {};
-      if (!ended) throw cancel_action ? cancelled(cancel_action) : leaseLost(run);
-      if (run.temporary) await deleteTemporaryThread(tx, run);
-      else if (ending.isRolledBack) {
-        // Again, now that a new epoch keeps out what the stopped graph still had under way when it was undone.
-        await deleteRunCheckpoints(tx, run.thread_id, run.run_id);
-        await tx.query({
-          name: "delete-rolled-back-run",
-          text: "delete from runs where run_id = $1",
-          values: [run.run_id],
-        });
-      }
-      return { promoted };
-    },
-  );
+  const lock = (tx: Queryable) => lockThread(tx, run.thread_id);
+  const finish = (tx: Queryable) => tx.query<Finished>(finishStatement(run, ending));
+  if (!run.temporary && !ending.isRolledBack) {
+    const [, { rows }] = await transactionAtOnce(pool, (tx) => Promise.all([lock(tx), finish(tx)]));
+    return unlessRefused(run, rows[0]);
+  }
+  return openedTransaction(pool, lock, async (tx) => {
+    const finished = unlessRefused(run, (await finish(tx)).rows[0]);
+    if (run.temporary) await deleteTemporaryThread(tx, run);
+    else {
+      // Again, now that a new epoch keeps out what the stopped graph still had under way when it was undone.
+      await deleteRunCheckpoints(tx, run.thread_id, run.run_id);
+      await tx.query({
+        name: "delete-rolled-back-run",
+        text: "delete from runs where run_id = $1",
+        values: [run.run_id],
+      });
+    }
+    return finished;
+  });
 }
 
 interface Finished {
@@ -62,6 +62,13 @@ interface Finished {
   readonly promoted: boolean;
   /** Of a run that has not ended: a cancel that was accepted after the run was through, but before this. */
   readonly cancel_action: CancelAction | null;
+}
+
+/** A statement that was refused has changed nothing. */
+function unlessRefused(run: ClaimedRun, finished: Finished | undefined): { promoted: boolean } {
+  const { ended = false, promoted = false, cancel_action = null } = finished ?? {};
+  if (!ended) throw cancel_action ? cancelled(cancel_action) : leaseLost(run);
+  return { promoted };
 }
 
 /** Who asked was told that the run would stop. */
@@ -100,7 +107,10 @@ export async function undoCheckpoints(pool: Pool, run: ClaimedRun): Promise<void
  * A cancelled graph may have left a task behind that ignores its signal: what it still writes is refused by a new epoch.
  * Before a temporary thread is deleted that also keeps the order of locks, and checkpoints from landing behind the deletion.
  */
-function finishStatement(run: ClaimedRun, { status, error, isRolledBack, thread, log }: Ending): QueryConfig {
+function finishStatement(
+  run: ClaimedRun,
+  { status, error, isRolledBack, isAnswered, thread, log }: Ending,
+): QueryConfig {
   const values = thread && cleanJson(thread.values);
   // The values of a thread that stays are in its row; those of one that goes have no other place.
   const outcome = { status, ...(error && { error }), ...(run.temporary && { values: thread?.values ?? null }) };
@@ -109,7 +119,8 @@ function finishStatement(run: ClaimedRun, { status, error, isRolledBack, thread,
     text: `
       with ended as (
         update runs
-           set status = $3, error = $4, ready = false, worker_id = null, ended_at = now(), updated_at = now()
+           set status = $3, error = $4, ready = false, worker_id = null, ended_at = now(), updated_at = now(),
+               answered = answered or $13
          where run_id = $1 and epoch = $2 and status = 'running'
            and (cancel_action is null or ($3 = 'interrupted' and (cancel_action = 'interrupt' or $5)))
         returning thread_id, tenant, run_id, temporary),
@@ -161,6 +172,7 @@ function finishStatement(run: ClaimedRun, { status, error, isRolledBack, thread,
       thread !== undefined,
       values === undefined ? null : JSON.stringify(values),
       JSON.stringify(thread?.interrupts ?? {}),
+      isAnswered,
     ],
   };
 }

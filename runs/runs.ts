@@ -6,7 +6,7 @@ import { untilReachable } from "../db/connection-error.ts";
 import { transaction } from "../db/pool.ts";
 import type { Signals } from "../db/signals.ts";
 import { RunId, uuidv7 } from "../lib/ids.ts";
-import { Answering } from "./answering.ts";
+import type { Answering } from "./answering.ts";
 import { cancelRuns } from "./cancel.ts";
 import { createRun } from "./create.ts";
 import { type Followed, follow } from "./events/follow.ts";
@@ -25,19 +25,23 @@ export interface RunsOptions {
   readonly graphs: Graphs;
   readonly hub: Hub;
   readonly signals: Signals;
+  /** Shared with a worker in this process. */
+  readonly answering: Answering;
   /** Called when a run may be claimed; for a worker in this process. */
   readonly onWork: () => void;
   /** Of threads that are made for a run. */
   readonly defaultTtl?: ThreadTtl | undefined;
 }
 
-export function createRuns({ pool, graphs, hub, signals, onWork, defaultTtl }: RunsOptions): Runs {
+export function createRuns({ pool, graphs, hub, signals, answering, onWork, defaultTtl }: RunsOptions): Runs {
   const saver = new Saver(pool);
   const graphOf = graphFrom(graphs);
   const sources = { db: pool, hub, signals };
-  const answering = new Answering();
   /** Where the runs are whose creating POST is being answered: it follows them at once. */
   const fresh = new Map<string, { readonly tenant: string; readonly thread_id: string }>();
+  /** Of those, and of runs that are being created: the ones of which no signal has come. */
+  const untold = new Set<string>();
+  signals.on("events", (runId) => (runId === "" ? untold.clear() : untold.delete(runId)));
 
   function announceWork(): void {
     onWork();
@@ -53,6 +57,7 @@ export function createRuns({ pool, graphs, hub, signals, onWork, defaultTtl }: R
     async create(principal, body, options) {
       const newRunId = RunId.parse(uuidv7());
       answering.begin(newRunId); // before anyone can find the run
+      untold.add(newRunId);
       const created = await createRun(
         {
           pool,
@@ -63,11 +68,13 @@ export function createRuns({ pool, graphs, hub, signals, onWork, defaultTtl }: R
         },
         { principal, body, options, newRunId },
       ).catch((error: unknown) => {
-        answering.delivered(newRunId);
+        answering.cancel(newRunId);
+        untold.delete(newRunId);
         throw error;
       });
       if (created.run.run_id !== newRunId) {
-        answering.delivered(newRunId);
+        answering.cancel(newRunId);
+        untold.delete(newRunId);
         answering.begin(created.run.run_id);
       }
       const { run_id, thread_id } = created.run;
@@ -79,20 +86,9 @@ export function createRuns({ pool, graphs, hub, signals, onWork, defaultTtl }: R
 
     async answered(runId, wasDelivered) {
       fresh.delete(runId);
-      if (!wasDelivered) return answering.lost(runId);
-      const { rows } = await pool
-        .query<{ waits: boolean }>({
-          name: "run-answered",
-          // Not worth waiting for the disk: a crash of Postgres that loses it makes an equal POST find this run.
-          text: `
-            with lazy as materialized (select set_config('synchronous_commit', 'off', true))
-            update runs set answered = true from lazy where run_id = $1
-            returning status = 'pending' and ready as waits`,
-          values: [runId],
-        })
-        .finally(() => answering.delivered(runId)); // until then it counts as under way
-      // A claim at this very moment has passed over the row, since it was locked.
-      if (rows[0]?.waits) announceWork();
+      untold.delete(runId);
+      if (wasDelivered) await answering.delivered(runId, () => noteAnswered(runId));
+      else answering.lost(runId);
     },
 
     get: (principal, ref) => getRun(pool, principal, ref),
@@ -110,7 +106,7 @@ export function createRuns({ pool, graphs, hub, signals, onWork, defaultTtl }: R
       });
       announceStopped(stopped);
       if (stopped.promoted) announceWork();
-      if (wait) await outcomeOf(run.run_id, wait);
+      if (wait) await outcomeOf({ runId: run.run_id }, wait);
     },
 
     async delete(principal, ref, signal) {
@@ -120,13 +116,13 @@ export function createRuns({ pool, graphs, hub, signals, onWork, defaultTtl }: R
 
     async events(principal, ref, { after, signal }) {
       const from = await startOf(principal, ref, after);
-      return events(follow(sources, { runId: ref.runId, after: from, signal }));
+      return events(follow(sources, { runId: ref.runId, after: from, isUntold: () => isUntold(ref), signal }));
     },
 
     async join(principal, ref, signal) {
       const find = () => untilReachable(() => findRun(pool, principal, ref), signal);
       const place = freshPlace(principal, ref) ?? (await find());
-      const outcome = await outcomeOf(ref.runId, signal);
+      const outcome = await outcomeOf(ref, signal);
       return outcome.values === null
         ? { ...outcome, values: await untilReachable(() => readValues(pool, place.thread_id), signal) }
         : outcome;
@@ -139,6 +135,20 @@ export function createRuns({ pool, graphs, hub, signals, onWork, defaultTtl }: R
     return place?.tenant === tenant && (threadId ?? place.thread_id) === place.thread_id ? place : undefined;
   }
 
+  async function noteAnswered(runId: string): Promise<void> {
+    const { rows } = await pool.query<{ waits: boolean }>({
+      name: "run-answered",
+      // Not worth waiting for the disk: a crash of Postgres that loses it makes an equal POST find this run.
+      text: `
+        with lazy as materialized (select set_config('synchronous_commit', 'off', true))
+        update runs set answered = true from lazy where run_id = $1
+        returning status = 'pending' and ready as waits`,
+      values: [runId],
+    });
+    // A claim at this very moment has passed over the row, since it was locked.
+    if (rows[0]?.waits) announceWork();
+  }
+
   /** The number of the last event that is not wanted. */
   async function startOf(principal: Principal, ref: RunRef, after: string | undefined): Promise<bigint> {
     if (after !== undefined && freshPlace(principal, ref)) return parseEventId(after);
@@ -146,8 +156,19 @@ export function createRuns({ pool, graphs, hub, signals, onWork, defaultTtl }: R
     return after === undefined && !place.resumable ? place.last_seq : parseEventId(after);
   }
 
-  async function outcomeOf(runId: string, signal: AbortSignal): Promise<RunOutcome> {
-    for await (const followed of follow(sources, { runId, after: NONE_BUT_THE_END, signal })) {
+  /** What executes here has told the hub, which keeps only what is not in the log. */
+  function isUntold({ runId }: Pick<RunRef, "runId">): boolean {
+    return untold.has(runId) && !hub.isLive(runId);
+  }
+
+  async function outcomeOf(ref: Pick<RunRef, "runId">, signal: AbortSignal): Promise<RunOutcome> {
+    const isNew = (): boolean => isUntold(ref);
+    for await (const followed of follow(sources, {
+      runId: ref.runId,
+      after: NONE_BUT_THE_END,
+      isUntold: isNew,
+      signal,
+    })) {
       if ("outcome" in followed) return followed.outcome;
     }
     throw signal.reason;

@@ -1,6 +1,6 @@
 /** What a thread looks like after an attempt at a run, read through the graph and the run's own saver. */
-import type { FencedSaver } from "../checkpoints/fenced-saver.ts";
 import { pendingQuestions } from "../checkpoints/questions.ts";
+import type { Saver } from "../checkpoints/saver.ts";
 import type { AnyGraph } from "./index.ts";
 import type { RunKwargs } from "./run.ts";
 import { withSaver } from "./with-saver.ts";
@@ -8,7 +8,7 @@ import { type ThreadProjection, threadProjection } from "./threads/projection.ts
 
 export interface SettledStateOptions {
   readonly graph: AnyGraph;
-  readonly saver: FencedSaver;
+  readonly saver: Saver;
   readonly threadId: string;
   readonly kwargs: RunKwargs;
 }

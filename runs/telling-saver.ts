@@ -28,16 +28,20 @@ export class TellingSaver extends FencedSaver {
   }
 
   protected override async store(put: Put): Promise<RunnableConfig> {
-    if (put.metadata.source !== "loop") return super.store(put);
+    const { source } = put.metadata;
+    // The library does not wait for an input before it executes what follows from it; what that does reaches the disk
+    // after it, and without it the attempt that comes next feeds the input again.
+    if (source !== "loop") return super.store({ ...put, lazy: source === "input" });
     await setImmediate(); // what the step told is on its way to the writer, through streams that wait for nothing
-    return this.#events.writeWith((row) => super.store(put, row && logged(this.#run, row)));
+    return this.#events.writeWith((row) => super.store(put, ...(row ? [logged(this.#run, row)] : [])));
   }
 }
 
 function logged({ thread_id, tenant, run_id }: ClaimedRun, { seq, events }: LogRow): Beside {
   return {
+    name: "logged",
     into: "thread_events (thread_id, last_seq, tenant, run_id, events)",
     types: ["uuid", "bigint", "text", "uuid", "text"],
-    row: [thread_id, seq, tenant, run_id, events],
+    rows: [[thread_id, seq, tenant, run_id, events]],
   };
 }

@@ -10,6 +10,7 @@ import type { Signals } from "../db/signals.ts";
 import { asError } from "../lib/errors.ts";
 import { uuidv7 } from "../lib/ids.ts";
 import type { Log } from "../lib/log.ts";
+import type { Answering } from "./answering.ts";
 import { attemptRun, isAbandoned, type RunHandle } from "./attempt.ts";
 import { adoptRun, type ClaimedRun, claimRuns, type HeldRun } from "./claim.ts";
 import type { Hub } from "./events/hub.ts";
@@ -26,6 +27,8 @@ export interface WorkerOptions {
   readonly hub: Hub;
   readonly signals: Signals;
   readonly graphs: Graphs;
+  /** See `AttemptContext`. */
+  readonly answering?: Answering;
   /** Runs that execute at once. */
   readonly concurrency: number;
   readonly leaseSeconds: number;

@@ -4,17 +4,17 @@ import { z } from "zod";
 import { PawlError } from "../lib/errors.ts";
 import { cleanJson } from "../lib/text.ts";
 
-/** The value as `schema` reads it. Throws `invalid_input` with zod's issues. */
-export function parse<S extends z.ZodType>(schema: S, value: unknown): z.output<S> {
+/** The value as `schema` reads it. Throws `invalid_input` with zod's issues, whose paths begin with `at`. */
+export function parse<S extends z.ZodType>(schema: S, value: unknown, ...at: PropertyKey[]): z.output<S> {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  const issues = parsed.error.issues.map(({ path, message }) => ({ path, message }));
+  const issues = parsed.error.issues.map(({ path, message }) => ({ path: [...at, ...path], message }));
   throw new PawlError("invalid_input", `The request is not valid: ${inWords(issues)}`, { facts: { issues } });
 }
 
 /** The parameter of the path with this name, which an error names too. As it came: an id is not cleaned into another. */
 export function parseParam<S extends z.ZodType>(schema: S, c: Context, name: string): z.output<S> {
-  return parse(z.object({ [name]: schema }), { [name]: c.req.param(name) })[name] as z.output<S>;
+  return parse(schema, c.req.param(name), name);
 }
 
 /** The JSON body as `schema` reads it; a body that is absent reads as `{}`. */

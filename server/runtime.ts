@@ -13,6 +13,7 @@ import type { PawlError } from "../lib/errors.ts";
 import { ThreadId } from "../lib/ids.ts";
 import type { Log } from "../lib/log.ts";
 import { localPrincipal } from "../lib/principal.ts";
+import { Answering } from "../runs/answering.ts";
 import { type Assistants, createAssistants } from "../runs/assistants/assistants.ts";
 import { Hub } from "../runs/events/hub.ts";
 import type { Graphs, Runs } from "../runs/index.ts";
@@ -85,6 +86,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
   signals.on("control", (payload) => payload === "" && watch.now()); // it was lost, and is there again
   const { sweepMinutes, defaultTtl } = threadRetention;
   const hub = new Hub();
+  const answering = new Answering();
   const threads = createThreads({ pool, graphs, defaultTtl, onRunDeleted: (runId) => signals.send("control", runId) });
   const assistants = createAssistants({ pool, graphs, threads });
   await assistants.createForGraphs(localPrincipal);
@@ -95,6 +97,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
         hub,
         signals,
         graphs,
+        answering,
         concurrency: config.workerConcurrency,
         leaseSeconds: config.leaseSeconds,
         log,
@@ -112,7 +115,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
   return {
     pool,
     workerPool,
-    runs: createRuns({ pool, graphs, hub, signals, onWork: () => worker?.wake(), defaultTtl }),
+    runs: createRuns({ pool, graphs, hub, signals, answering, onWork: () => worker?.wake(), defaultTtl }),
     threads,
     assistants,
     onDatabaseChanged: (handler) => history.onChanged(handler),
@@ -122,6 +125,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
     },
     async close() {
       watch.stop();
+      answering.noteAll();
       await Promise.all([retention.close(), workspaces.close(), outbox.close()]);
       await signals.close();
       await Promise.all([pool.end(), workerPool.end()]);

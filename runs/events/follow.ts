@@ -19,6 +19,8 @@ export interface FollowOptions {
   readonly runId: string;
   /** Number of the last event that the caller has; -1n for none. */
   readonly after: bigint;
+  /** Whether nobody can have told anything yet, here or elsewhere: then the log need not be read before a signal comes. */
+  readonly isUntold?: () => boolean;
   readonly signal: AbortSignal;
 }
 
@@ -35,7 +37,7 @@ export async function* follow(context: FollowContext, options: FollowOptions): A
   const { runId, signal } = options;
   let last = options.after;
   let live: Notice[] = [];
-  let stale = true; // whether the log may hold what the hub did not tell
+  let stale = !options.isUntold?.(); // whether the log may hold what the hub did not tell
   const alarm = new Alarm();
 
   const listen = (): (() => void) =>

@@ -1,7 +1,7 @@
 import { expect, test, vi } from "vitest";
 import { readDatabasePosition } from "../../db/database-identity.ts";
 import { isConnectionError } from "../../db/connection-error.ts";
-import { createPool, type Queryable, transaction } from "../../db/pool.ts";
+import { createPool, type Queryable, transaction, transactionAtOnce } from "../../db/pool.ts";
 import { silent, testDatabase, testServer } from "../support/database.ts";
 
 test("a transaction that throws leaves nothing behind and gives its connection back", async () => {
@@ -14,6 +14,18 @@ test("a transaction that throws leaves nothing behind and gives its connection b
   await expect(failing).rejects.toThrow("changed my mind");
   await transaction(db.pool, (tx) => tx.query("insert into things values (2)"));
   expect((await db.pool.query("select id from things")).rows).toEqual([{ id: 2 }]);
+});
+
+test("of statements that travel together all count or none, and the connection goes on", async () => {
+  await using db = await testDatabase({ max: 1 });
+  await db.pool.query("create table things (id integer primary key)");
+  const insert = (tx: Queryable, id: number) => tx.query("insert into things values ($1)", [id]);
+  const both = (one: number, two: number) =>
+    transactionAtOnce(db.pool, (tx) => Promise.all([insert(tx, one), insert(tx, two)]));
+  await expect(both(1, 1)).rejects.toThrow("duplicate key");
+  await both(2, 3);
+  await expect(both(4, 2)).rejects.toThrow("duplicate key");
+  expect((await db.pool.query("select id from things order by id")).rows).toEqual([{ id: 2 }, { id: 3 }]);
 });
 
 test("a connection that is lost in a transaction is thrown away, and the process lives", async () => {

@@ -139,7 +139,13 @@ test("after a take-over the zombie's checkpoint, event, effect and end are refus
   const config = { configurable: { thread_id: threadId, checkpoint_ns: "", checkpoint_id: uuidv7() } };
   const attempts = [
     () => saver.putWrites(config, [["log", ["late"]]], uuidv7()),
-    async () => finishRun(pool, zombie!, { status: "success", isRolledBack: false, log: await writer.lastRow() }),
+    async () =>
+      finishRun(pool, zombie!, {
+        status: "success",
+        isRolledBack: false,
+        isAnswered: false,
+        log: await writer.lastRow(),
+      }),
     () =>
       new RunLedger({ db: pool, owner: zombie!, run: zombie!, signal: never, durability: "sync" }).perform(
         { key: "late", name: "late", kind: "irreversible", taskId: "late" },

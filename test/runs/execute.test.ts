@@ -1,10 +1,12 @@
 import { expect, test } from "vitest";
+import { createPool } from "../../db/pool.ts";
 import { isPawlError } from "../../lib/errors.ts";
 import { hostOf } from "../../lib/host.ts";
-import type { RunId, ThreadId } from "../../lib/ids.ts";
+import { type RunId, ThreadId, uuidv7 } from "../../lib/ids.ts";
 import { localPrincipal } from "../../lib/principal.ts";
 import type { RunEvent, RunOutcome } from "../../runs/index.ts";
 import { createThreads } from "../../runs/threads/threads.ts";
+import { silent, testDatabase } from "../support/database.ts";
 import { oneNode, type RunsHost, runsHost } from "../support/runs.ts";
 
 const never = new AbortController().signal;
@@ -220,4 +222,41 @@ test("a run whose state its graph cannot read ends as error, and is not tried fo
   });
   expect(await host.threadRow(threadId)).toMatchObject({ status: "error" });
   expect((await host.runs.get(localPrincipal, { runId: run.run_id })).attempt).toBe(1);
+});
+
+test("each step waits for the disk; the input, after which nothing has happened yet, reaches it with the first", async () => {
+  await using db = await testDatabase();
+  await db.pool.query(`
+    create table seen (source text, setting text);
+    create function see() returns trigger language plpgsql as $$
+      begin
+        insert into seen values (new.metadata ->> 'source', current_setting('synchronous_commit'));
+        return null;
+      end $$;
+    create trigger see after insert on checkpoints for each row execute function see();
+    do $$ begin execute format('alter database %I set synchronous_commit = on', current_database()); end $$`);
+  const pool = createPool({ ...db.connection, max: 4, name: "test", log: silent }); // the sessions from here on
+  await using host = await runsHost(
+    { graph: oneNode(async () => ({ log: ["done"] })) },
+    { connection: db.connection, pool, [Symbol.asyncDispose]: () => pool.end() },
+  );
+  await host.startWorker();
+  const threadId = await host.thread();
+  await join(host, await host.create(threadId));
+  const { rows } = await pool.query("select * from seen");
+  expect(rows).toEqual([
+    { source: "input", setting: "off" },
+    { source: "loop", setting: "on" },
+    { source: "loop", setting: "on" },
+  ]);
+});
+
+test("a run on a thread that came with it begins with nothing, and the next one goes on from what it left", async () => {
+  await using host = await runsHost({ graph: oneNode(async ({ log }) => ({ log: [String(log.length)] })) });
+  await host.startWorker();
+  const threadId = ThreadId.parse(uuidv7());
+  const first = await host.create(threadId, { if_not_exists: "create" });
+  expect(await join(host, first)).toMatchObject({ status: "success", values: { log: ["0"] } });
+  const second = await host.create(threadId, { if_not_exists: "create" });
+  expect(await join(host, second)).toMatchObject({ status: "success", values: { log: ["0", "1"] } });
 });

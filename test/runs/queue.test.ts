@@ -1,20 +1,21 @@
 import { expect, test } from "vitest";
 import { transaction } from "../../db/pool.ts";
 import { isPawlError } from "../../lib/errors.ts";
-import { uuidv7 } from "../../lib/ids.ts";
+import { ThreadId, uuidv7 } from "../../lib/ids.ts";
 import { localPrincipal } from "../../lib/principal.ts";
 import { claimRuns } from "../../runs/claim.ts";
 import { finishRun } from "../../runs/finish.ts";
+import { requeueRun } from "../../runs/requeue.ts";
 import { promoteDueRuns } from "../../runs/sweep.ts";
 import { oneNode, type RunsHost, runsHost } from "../support/runs.ts";
 
 const graph = oneNode(async () => ({ log: ["done"] }));
 
-function claim(host: RunsHost, limit = 10) {
-  return claimRuns(host.db.pool, { workerId: uuidv7(), graphs: [...host.graphs.values()], limit });
+function claim(host: RunsHost, limit = 10, workerId = uuidv7()) {
+  return claimRuns(host.db.pool, { workerId, graphs: [...host.graphs.values()], limit });
 }
 
-const success = { status: "success", isRolledBack: false } as const;
+const success = { status: "success", isRolledBack: false, isAnswered: false } as const;
 const endOf = (epoch: string): string => String((BigInt(epoch) << 32n) + 1n);
 
 test("while the head of a thread is locked by another transaction nothing of that thread is claimed", async () => {
@@ -125,4 +126,21 @@ test("cancelling the only pending run leaves the thread as it was before", async
     { action: "interrupt", wait: AbortSignal.timeout(20_000) },
   );
   expect((await host.runs.get(localPrincipal, { runId: run.run_id })).status).toBe("interrupted");
+});
+
+test("a thread counts as new for the first claim of the run that it came with, and never again", async () => {
+  await using host = await runsHost({ graph });
+  const threadId = ThreadId.parse(uuidv7());
+  await host.create(threadId, { if_not_exists: "create" });
+  await host.create(threadId);
+  const workerId = uuidv7();
+  const [first] = await claim(host, 1, workerId);
+  expect(first).toMatchObject({ thread_id: threadId, has_new_thread: true });
+  await requeueRun(host.db.pool, { ...first!, worker_id: workerId });
+  const [again] = await claim(host);
+  expect(again).toMatchObject({ run_id: first!.run_id, has_new_thread: false });
+  await finishRun(host.db.pool, again!, { ...success, log: { seq: endOf(again!.epoch), events: "[]" } });
+  expect(await claim(host)).toMatchObject([{ thread_id: threadId, has_new_thread: false }]);
+  await host.create(await host.thread());
+  expect(await claim(host)).toMatchObject([{ has_new_thread: false }]); // made before, by somebody who may have written to it
 });

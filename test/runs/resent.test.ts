@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
 import { isPawlError } from "../../lib/errors.ts";
-import { RunId, uuidv7 } from "../../lib/ids.ts";
+import { RunId, ThreadId, uuidv7 } from "../../lib/ids.ts";
 import { localPrincipal } from "../../lib/principal.ts";
+import { Answering } from "../../runs/answering.ts";
 import { Hub } from "../../runs/events/hub.ts";
 import { expire } from "../../runs/retention.ts";
 import { createRuns } from "../../runs/runs.ts";
@@ -110,6 +111,7 @@ test("a claim that passed over a run, because its row was locked while the answe
     graphs: host.graphs,
     hub: new Hub(),
     signals,
+    answering: new Answering(),
     onWork: () => (looks += 1),
   });
   const run = await runs.create(localPrincipal, body, { threadId });
@@ -119,4 +121,34 @@ test("a claim that passed over a run, because its row was locked while the answe
   await host.db.pool.query("update runs set status = 'success', ready = false, ended_at = now()");
   await runs.answered(run.run_id, true);
   expect(looks).toBe(2);
+});
+
+test("an answer that arrived before the run was over is noted with the end of the run", async () => {
+  const gate = Promise.withResolvers<void>();
+  const waits = oneNode(async () => {
+    await gate.promise;
+    return { log: ["done"] };
+  });
+  await using host = await runsHost({ graph: waits });
+  await host.startWorker();
+  const threadId = await host.thread();
+  const { run_id } = await host.create(threadId);
+  const noted = host.runs.answered(run_id, true);
+  gate.resolve();
+  const signal = AbortSignal.timeout(10_000);
+  await host.runs.join(localPrincipal, { threadId, runId: run_id }, signal);
+  const { rows } = await host.db.pool.query("select status, answered from runs");
+  expect(rows).toEqual([{ status: "success", answered: true }]);
+  await noted;
+});
+
+test("of requests that make one thread at the same moment each gets its run on it", async () => {
+  await using host = await runsHost({ graph });
+  const threadId = ThreadId.parse(uuidv7());
+  const post = () => host.create(threadId, { if_not_exists: "create" });
+  const created = await Promise.all([post(), post(), post()]);
+  expect(new Set(created.map(({ run_id }) => run_id)).size).toBe(3);
+  const { rows } = await host.db.pool.query("select count(*) filter (where ready) as heads from runs");
+  expect(rows).toEqual([{ heads: "1" }]);
+  expect(await host.threadRow(threadId)).toMatchObject({ status: "busy", graph_id: "graph" });
 });

@@ -5,6 +5,7 @@ import { createPool } from "../../db/pool.ts";
 import { isPawlError } from "../../lib/errors.ts";
 import type { RunId, ThreadId } from "../../lib/ids.ts";
 import { localPrincipal } from "../../lib/principal.ts";
+import { Answering } from "../../runs/answering.ts";
 import { Hub } from "../../runs/events/hub.ts";
 import type { RunOutcome } from "../../runs/index.ts";
 import { createRuns } from "../../runs/runs.ts";
@@ -164,7 +165,14 @@ test("resumes need one connection each, so that many at once do not wait for eac
   await join(host, await host.create(threadId));
   const pool = createPool({ ...host.db.connection, max: 1, name: "one", log: silent });
   const signals = { send() {}, on: () => () => {}, close: async () => {} };
-  const runs = createRuns({ pool, graphs: host.graphs, hub: new Hub(), signals, onWork: () => {} });
+  const runs = createRuns({
+    pool,
+    graphs: host.graphs,
+    hub: new Hub(),
+    signals,
+    answering: new Answering(),
+    onWork: () => {},
+  });
   const resume = { assistant_id: "graph", command: { resume: "yes" } };
   const run = await runs.create(localPrincipal, resume, { threadId });
   await pool.end();

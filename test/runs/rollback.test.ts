@@ -16,6 +16,6 @@ test("what a stopped graph stores behind the deletion of its checkpoints is gone
     [threadId, run!.run_id],
   );
   const log = { seq: String(BigInt(run!.epoch) << 32n), events: "[]" };
-  await finishRun(pool, run!, { status: "interrupted", isRolledBack: true, log });
+  await finishRun(pool, run!, { status: "interrupted", isRolledBack: true, isAnswered: false, log });
   expect((await pool.query("select from checkpoints")).rowCount).toBe(0);
 });

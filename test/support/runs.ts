@@ -3,6 +3,7 @@ import { Annotation, StateGraph } from "@langchain/langgraph";
 import { openSignals, type Signals } from "../../db/signals.ts";
 import { ThreadId, uuidv7 } from "../../lib/ids.ts";
 import { localPrincipal } from "../../lib/principal.ts";
+import { Answering } from "../../runs/answering.ts";
 import { createSystemAssistants } from "../../runs/assistants/create.ts";
 import { Hub } from "../../runs/events/hub.ts";
 import type { AnyGraph, Graphs, RunCreate, Runs } from "../../runs/index.ts";
@@ -42,11 +43,13 @@ async function hostOn(compiled: Record<string, AnyGraph>, db: TestDatabase): Pro
   const signals = await openSignals(db.connection, silent);
   const others: Signals[] = [];
   const workers: RunWorker[] = [];
+  const answering = new Answering();
   const runs = createRuns({
     pool: db.pool,
     graphs,
     hub,
     signals,
+    answering,
     onWork: () => workers.forEach((worker) => worker.wake()),
   });
   const [first = ""] = Object.keys(compiled);
@@ -57,7 +60,14 @@ async function hostOn(compiled: Record<string, AnyGraph>, db: TestDatabase): Pro
     async elsewhere() {
       const own = await openSignals(db.connection, silent);
       others.push(own);
-      return createRuns({ pool: db.pool, graphs, hub: new Hub(), signals: own, onWork: () => {} });
+      return createRuns({
+        pool: db.pool,
+        graphs,
+        hub: new Hub(),
+        signals: own,
+        answering: new Answering(),
+        onWork: () => {},
+      });
     },
     async startWorker({ concurrency = 4, leaseSeconds = 10 } = {}) {
       const { pool, connection } = db;
@@ -67,6 +77,7 @@ async function hostOn(compiled: Record<string, AnyGraph>, db: TestDatabase): Pro
         hub,
         signals,
         graphs,
+        answering,
         concurrency,
         leaseSeconds,
         log: silent,
