@@ -18,7 +18,7 @@ import { PawlError } from "../lib/errors.ts";
 import { patient } from "./patient.ts";
 import type { QuestionTracker } from "./question-tracker.ts";
 import { type Put, Saver } from "./saver.ts";
-import { StepResults } from "./step-results.ts";
+import { type StepPlace, StepResults } from "./step-results.ts";
 import type { Beside, FilesFrom } from "./write-tuples.ts";
 
 export interface Writer {
@@ -146,8 +146,9 @@ export class FencedSaver extends Saver {
   }
 }
 
-function placeOf({ configurable }: RunnableConfig): string {
-  return `${configurable?.["checkpoint_ns"] ?? ""} ${configurable?.["checkpoint_id"] ?? ""}`;
+function placeOf({ configurable }: RunnableConfig): StepPlace {
+  const { checkpoint_ns = "", checkpoint_id = "" } = configurable ?? {};
+  return { checkpoint_ns, checkpoint_id };
 }
 
 function idOf(config: RunnableConfig | undefined): string | null {

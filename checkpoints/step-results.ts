@@ -8,9 +8,14 @@ import type { PutWrites } from "./write-tuples.ts";
 /** Rows that one statement takes beside its checkpoint: each has ten parameters, and a statement 65,535. */
 const MAX_ROWS = 100;
 
+/** What tasks worked on. */
+export interface StepPlace {
+  readonly checkpoint_ns: string;
+  readonly checkpoint_id: string;
+}
+
 interface Held {
-  /** Namespace and checkpoint that the tasks worked on. */
-  readonly at: string;
+  readonly at: StepPlace;
   readonly dumped: Promise<PutWrites>;
   readonly stored: PromiseWithResolvers<void>;
 }
@@ -18,14 +23,15 @@ interface Held {
 export class StepResults {
   readonly #store: (put: PutWrites) => Promise<void>;
   #held: readonly Held[] = [];
-  #putsUnderWay = 0;
+  /** The namespaces in which a checkpoint is being stored; each stores one at a time. */
+  readonly #putting = new Set<string>();
 
   constructor(store: (put: PutWrites) => Promise<void>) {
     this.#store = store;
   }
 
   /** Resolves when they are stored. */
-  hold(at: string, dumped: Promise<PutWrites>): Promise<void> {
+  hold(at: StepPlace, dumped: Promise<PutWrites>): Promise<void> {
     dumped.catch(() => {}); // whoever stores them sees it
     const held: Held = { at, dumped, stored: Promise.withResolvers() };
     this.#held = [...this.#held, held];
@@ -34,12 +40,14 @@ export class StepResults {
   }
 
   /** Has `put` store what is held at the checkpoint before the one that it stores. */
-  storedWith<T>(at: string, put: (results: readonly PutWrites[]) => Promise<T>): Promise<T> {
-    const taken = this.#held.filter((held) => held.at === at);
-    this.#held = this.#held.filter((held) => held.at !== at);
-    this.#putsUnderWay += 1;
+  storedWith<T>(at: StepPlace, put: (results: readonly PutWrites[]) => Promise<T>): Promise<T> {
+    const taken = this.#held.filter(
+      (held) => held.at.checkpoint_ns === at.checkpoint_ns && held.at.checkpoint_id === at.checkpoint_id,
+    );
+    this.#held = this.#held.filter((held) => !taken.includes(held));
+    this.#putting.add(at.checkpoint_ns);
     const stored = this.#together(taken, put).finally(() => {
-      this.#putsUnderWay -= 1;
+      this.#putting.delete(at.checkpoint_ns);
       setImmediate(() => this.#release());
     });
     settle(taken, stored);
@@ -54,9 +62,9 @@ export class StepResults {
   }
 
   #release(): void {
-    if (this.#putsUnderWay > 0) return;
-    for (const held of this.#held) settle([held], held.dumped.then(this.#store));
-    this.#held = [];
+    const due = this.#held.filter(({ at }) => !this.#putting.has(at.checkpoint_ns));
+    this.#held = this.#held.filter((held) => !due.includes(held));
+    for (const held of due) settle([held], held.dumped.then(this.#store));
   }
 }
 

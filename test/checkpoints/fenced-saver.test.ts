@@ -36,8 +36,9 @@ test("a write that waits for a take-over under way is refused when the take-over
   await taker.query("update thread_owner set epoch = epoch + 1 where thread_id = $1", [owner.thread_id]);
   const config = { configurable: { thread_id: owner.thread_id, checkpoint_ns: "", checkpoint_id: randomUUID() } };
 
+  const below = { configurable: { ...config.configurable, checkpoint_ns: "child:1" } }; // else they wait for the put
   const put = zombie.put(config, { ...emptyCheckpoint(), channel_values: { a: 1 } }, metadata, { a: 1 });
-  const writes = zombie.putWrites(config, [["a", 1]], "task");
+  const writes = zombie.putWrites(below, [["a", 1]], "task");
   const outcomes = Promise.allSettled([put, writes]);
   await expect.poll(() => lockWaiters(db.pool)).toBe(2);
   await taker.query("commit");
