@@ -1,6 +1,7 @@
 /**
  * A short form for what every message repeats: 200 bytes of each stored message say that it is one. Characters below
- * U+0020 never stand in JSON text, so each of them can stand for a phrase.
+ * U+0020 never stand in JSON text, so each of them can stand for a phrase;
+ * but U+0000, with which packed texts begin (packed-text.ts).
  *
  * What is stored is read with this list: entries may be added, never changed or removed.
  */

@@ -4,6 +4,7 @@
  * deleted with its thread), and stored again as a whole.
  */
 import { type DumpedValue, eachOnce } from "./dump-values.ts";
+import { SizedCache } from "./sized-cache.ts";
 import { CHUNKED, columnsOf, type Item, itemsOf } from "./stored-chunks.ts";
 import { type KnownVersion, planVersion } from "./versions.ts";
 import type { VersionRow } from "./write-tuples.ts";
@@ -13,29 +14,30 @@ export interface GraphPlace {
   readonly checkpoint_ns: string;
 }
 
+/** What a checkpoint has. */
+export interface Versions {
+  /** The values of the channels that have a new version. */
+  readonly values: readonly DumpedValue[];
+  /** Of all its channels. */
+  readonly channelVersions: Readonly<Record<string, number | string>>;
+}
+
 interface Planned {
   readonly values: readonly VersionRow[];
   readonly items: readonly Item[];
+  /** Whether one of the checkpoint's values is surely in pieces: the stock saver cannot read it then. */
+  readonly inPieces: boolean;
 }
 
 /** Characters of text; a state that has more is written as a whole at each step. */
 const MAX_SIZE = 32 * 1_024 * 1_024;
 
 export class KnownVersions {
-  /** Those used last at the end. */
-  readonly #known = new Map<string, { readonly version: KnownVersion; readonly size: number }>();
-  #size = 0;
+  readonly #known = new SizedCache<KnownVersion>(MAX_SIZE);
 
   saw(at: GraphPlace, channel: string, version: KnownVersion): void {
-    const key = keyOf(at, channel);
-    this.#forget(key);
     const size = version.chunks.reduce((sum, { text }) => sum + text.length, 0);
-    this.#known.set(key, { version, size });
-    this.#size += size;
-    for (const oldest of this.#known.keys()) {
-      if (this.#size <= MAX_SIZE) break;
-      this.#forget(oldest);
-    }
+    this.#known.set(keyOf(at, channel), version, size);
   }
 
   /**
@@ -44,30 +46,36 @@ export class KnownVersions {
    */
   async store(
     at: GraphPlace,
-    values: readonly DumpedValue[],
+    versions: Versions,
     put: (planned: Planned) => Promise<ReadonlySet<string> | undefined>,
   ): Promise<void> {
-    let { known, ...planned } = this.#plan(at, values);
+    let { known, ...planned } = this.#plan(at, versions);
     let stored = await put(planned);
     if (!stored) {
-      for (const { channel } of values) this.#forget(keyOf(at, channel));
-      ({ known, ...planned } = this.#plan(at, values));
+      for (const { channel } of versions.values) this.#known.delete(keyOf(at, channel));
+      ({ known, ...planned } = this.#plan(at, versions));
       stored = await put(planned);
     }
     for (const [channel, version] of known) {
       // A version that was there before may hold anything.
       if (stored?.has(channel)) this.saw(at, channel, version);
-      else this.#forget(keyOf(at, channel));
+      else this.#known.delete(keyOf(at, channel));
     }
   }
 
-  #plan(at: GraphPlace, values: readonly DumpedValue[]): Planned & { readonly known: Map<string, KnownVersion> } {
+  #plan(
+    at: GraphPlace,
+    { values, channelVersions }: Versions,
+  ): Planned & { readonly known: Map<string, KnownVersion> } {
+    const isKnown = ([channel, version]: [string, number | string]): boolean =>
+      this.#known.get(keyOf(at, channel))?.version === String(version);
+    const hasPieces = Object.entries(channelVersions).some(isKnown);
     const known = new Map<string, KnownVersion>();
     const items: Item[][] = [];
     const rows = values.map((value): VersionRow => {
       if (!("chunks" in value)) return value;
       const { channel, version, chunks } = value;
-      const plan = planVersion(version, chunks, this.#known.get(keyOf(at, channel))?.version);
+      const plan = planVersion(version, chunks, this.#known.get(keyOf(at, channel)));
       known.set(channel, plan.known);
       items.push(itemsOf(plan.fresh));
       const { needs, delta } = plan;
@@ -80,12 +88,7 @@ export class KnownVersions {
         ...(delta && { delta }),
       };
     });
-    return { values: rows, items: eachOnce(items.flat()), known };
-  }
-
-  #forget(key: string): void {
-    this.#size -= this.#known.get(key)?.size ?? 0;
-    this.#known.delete(key);
+    return { values: rows, items: eachOnce(items.flat()), inPieces: hasPieces || known.size > 0, known };
   }
 }
 

@@ -6,6 +6,7 @@ import type { Encryption } from "./encryption.ts";
 import { KnownVersions } from "./known-versions.ts";
 import { readTuples } from "./read-tuples.ts";
 import { sealCheckpoint, sealWrites } from "./sealed-rows.ts";
+import { columnsOf } from "./short-rows.ts";
 import { Serializer } from "./serializer.ts";
 import { ownMetadata } from "./stock-tables.ts";
 import { bytesOf, type TransferredCheckpoint, type TransferTarget } from "./transfer-lines.ts";
@@ -60,12 +61,12 @@ export function ownTarget({ db, threadId, encryption }: OwnThread): TransferTarg
         Object.fromEntries(fresh.map(({ channel, version }) => [channel, version])),
         serializer,
       );
-      await versions.store(at, values, (planned) =>
+      const whole = { checkpoint: cleanJson(checkpoint), metadata: cleanJson(ownMetadata(metadata, threadId)) };
+      await versions.store(at, { values, channelVersions: checkpoint.channel_versions }, (planned) =>
         putCheckpoint(db, {
           owner: null,
           row: [threadId, ns, id, parent],
-          checkpoint: cleanJson(checkpoint),
-          metadata: cleanJson(ownMetadata(metadata, threadId)),
+          columns: columnsOf({ thread_id: threadId, checkpoint_id: id }, whole, planned),
           ...sealCheckpoint(encryption, at, planned),
         }),
       );

@@ -37,6 +37,7 @@ import { KnownVersions } from "./known-versions.ts";
 import { readTuples, type Selection, type StoredTuple } from "./read-tuples.ts";
 import { readWaiting, type ThreadCheckpoint } from "./read-waiting.ts";
 import { openRow, sealCheckpoint, sealWrites, writePlace } from "./sealed-rows.ts";
+import { columnsOf } from "./short-rows.ts";
 import { Serializer } from "./serializer.ts";
 import type { Value } from "./stored-values.ts";
 import { deleteThreadCheckpoints } from "./thread-data.ts";
@@ -134,12 +135,13 @@ export class Saver extends PostgresSaver {
       dumpValues(checkpoint.channel_values, newVersions, this.serde),
       this._dumpMetadata({ ...storedMetadata(config.metadata), ...(run_id && { run_id }), ...metadata }),
     ]);
-    await this.#versions.store({ thread_id, checkpoint_ns }, values, (planned) =>
+    const whole = { checkpoint: stripped, metadata: cleanJson(dumped) };
+    const versions = { values, channelVersions: checkpoint.channel_versions };
+    await this.#versions.store({ thread_id, checkpoint_ns }, versions, (planned) =>
       putCheckpoint(this.#pool, {
         owner,
         row: [thread_id, checkpoint_ns, checkpoint.id, checkpoint_id ?? null],
-        checkpoint: stripped,
-        metadata: cleanJson(dumped),
+        columns: columnsOf({ thread_id, checkpoint_id: checkpoint.id }, whole, planned),
         ...(checkpoint_ns === "" && { files: this.filesFrom(checkpoint_id ?? null, metadata) }),
         ...sealCheckpoint(this.#encryption, { thread_id, checkpoint_ns }, planned),
         ...(beside && { beside }),
