@@ -67,9 +67,6 @@ export class KnownVersions {
     at: GraphPlace,
     { values, channelVersions }: Versions,
   ): Planned & { readonly known: Map<string, KnownVersion> } {
-    const isKnown = ([channel, version]: [string, number | string]): boolean =>
-      this.#known.get(keyOf(at, channel))?.version === String(version);
-    const hasPieces = Object.entries(channelVersions).some(isKnown);
     const known = new Map<string, KnownVersion>();
     const items: Item[][] = [];
     const rows = values.map((value): VersionRow => {
@@ -88,7 +85,14 @@ export class KnownVersions {
         ...(delta && { delta }),
       };
     });
-    return { values: rows, items: eachOnce(items.flat()), inPieces: hasPieces || known.size > 0, known };
+    const inPieces = known.size > 0 || this.#knowsOneOf(at, channelVersions);
+    return { values: rows, items: eachOnce(items.flat()), inPieces, known };
+  }
+
+  #knowsOneOf(at: GraphPlace, channelVersions: Versions["channelVersions"]): boolean {
+    return Object.entries(channelVersions).some(
+      ([channel, version]) => this.#known.get(keyOf(at, channel))?.version === String(version),
+    );
   }
 }
 

@@ -6,7 +6,7 @@ import { deflateRawSync, inflateRawSync } from "node:zlib";
 import { PawlError } from "../lib/errors.ts";
 import { DICTIONARY } from "./dictionary.ts";
 
-/** Less is saved in a shorter piece than a call into zlib is worth, on each read of a conversation. */
+/** Characters. A call into zlib costs a step, and each read, more than it saves in a shorter text. */
 export const MIN_PACKED = 512;
 
 /** Characters; a longer text is left to Postgres, which compresses it too. So nobody has to make much of a few bytes. */
@@ -19,13 +19,14 @@ const MAX_BYTES = 3 * MAX_PACKED;
 const MARK = 0;
 const DICTIONARY_NUMBER = 1;
 
-/** A window of 8 KiB, the size of the longest piece, and little memory: both are allocated for each text. */
+/** A window of 8 KiB, the size of the longest piece, and little memory, since both are allocated for each text. */
 const COMPRESSION = { dictionary: DICTIONARY, windowBits: 13, memLevel: 6 };
+const DECOMPRESSION = { dictionary: DICTIONARY, chunkSize: 4_096, maxOutputLength: MAX_BYTES };
 
 export function pack(text: string): Buffer {
   const plain = Buffer.from(text);
-  if (text.length > MAX_PACKED) return plain;
-  const packed = deflateRawSync(plain, COMPRESSION);
+  if (text.length < MIN_PACKED || text.length > MAX_PACKED) return plain;
+  const packed = deflateRawSync(plain, { ...COMPRESSION, chunkSize: plain.length });
   return packed.length + 2 < plain.length ? Buffer.concat([Buffer.of(MARK, DICTIONARY_NUMBER), packed]) : plain;
 }
 
@@ -39,7 +40,7 @@ export function unpack(bytes: Uint8Array): string {
   if (bytes[1] !== DICTIONARY_NUMBER)
     throw new PawlError("checkpoint_unreadable", "A stored text is compressed in a way that this Pawl does not know");
   try {
-    return inflateRawSync(bytes.subarray(2), { dictionary: DICTIONARY, maxOutputLength: MAX_BYTES }).toString();
+    return inflateRawSync(bytes.subarray(2), DECOMPRESSION).toString();
   } catch (cause) {
     throw new PawlError("checkpoint_unreadable", "A compressed text is damaged or too large", { cause });
   }

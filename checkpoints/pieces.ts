@@ -28,7 +28,7 @@ export function plainHash(uuid: string): string {
 }
 
 export function packPiece(hashOfText: string, text: string): Uint8Array {
-  if (text.length < MIN_PACKED) return Buffer.from(text);
+  if (text.length < MIN_PACKED) return pack(text);
   const packed = kept.get(hashOfText)?.packed ?? pack(text);
   kept.set(hashOfText, { text, packed }, text.length + packed.length);
   return packed;

@@ -2,6 +2,7 @@
  * The columns of a checkpoint. Half of a stock row says what its other columns say, or is read by no statement; a
  * checkpoint with values in pieces, which the stock saver cannot read anyway, has a shorter row.
  */
+import { ofCheckpoints } from "./abbreviations.ts";
 import { pack, unpack } from "./packed-text.ts";
 
 export interface CheckpointColumns {
@@ -9,7 +10,7 @@ export interface CheckpointColumns {
   readonly checkpoint: Readonly<Record<string, unknown>>;
   /** A short row leaves out the thread, which it names. */
   readonly metadata: Readonly<Record<string, unknown>>;
-  /** Of a short row: what else the checkpoint has but its id, as packed JSON. */
+  /** Of a short row: what else the checkpoint has but its id, as JSON, abbreviated and packed. */
   readonly rest: Uint8Array | null;
 }
 
@@ -31,7 +32,7 @@ export function columnsOf(
   const { id, channel_versions, ...rest } = whole.checkpoint;
   const canComeBack = thread_id === at.thread_id && id === at.checkpoint_id && Number(rest["v"]) >= MIN_FORMAT;
   return inPieces && canComeBack
-    ? { checkpoint: { channel_versions }, metadata, rest: pack(JSON.stringify(rest)) }
+    ? { checkpoint: { channel_versions }, metadata, rest: pack(ofCheckpoints.abbreviate(JSON.stringify(rest))) }
     : { ...whole, rest: null };
 }
 
@@ -47,7 +48,7 @@ export function wholeOf<T extends object>({
   readonly metadata: Readonly<Record<string, unknown>>;
 } {
   if (!rest) return { checkpoint, metadata };
-  const others = JSON.parse(unpack(rest)) as object;
+  const others = JSON.parse(ofCheckpoints.expand(unpack(rest))) as object;
   return { checkpoint: { ...others, ...checkpoint, id: checkpoint_id }, metadata: { ...metadata, thread_id } };
 }
 

@@ -2,9 +2,9 @@
  * Chunks as rows hold them. `blob` has one line for each: its text, with a mark in the place of each piece that is a row
  * of `checkpoint_items`; `items` names those rows in order. JSON text has neither line breaks nor marks of its own.
  */
-import { abbreviate, expand } from "./abbreviations.ts";
+import { ofMessages } from "./abbreviations.ts";
 import type { Chunk, ChunkForm } from "./chunks.ts";
-import { MIN_PACKED, pack, unpack } from "./packed-text.ts";
+import { pack, unpack } from "./packed-text.ts";
 import { hashOf, packPiece } from "./pieces.ts";
 import { MIN_PIECE, segmentsOf } from "./segments.ts";
 
@@ -29,7 +29,7 @@ function formWith(chunk: Chunk, onItem: (key: string, text: string) => void): Ch
   const items: string[] = [];
   const segments = isString === undefined ? segmentsOf(text, bodyAt) : [{ text, isString }];
   const line = segments.map((segment) => {
-    const short = segment.isString ? segment.text : abbreviate(segment.text);
+    const short = segment.isString ? segment.text : ofMessages.abbreviate(segment.text);
     if (short.length < MIN_PIECE) return short;
     const key = hashOf(segment.text);
     items.push(key);
@@ -56,9 +56,8 @@ export function hasItems(chunks: readonly Chunk[]): boolean {
 /** The two columns that say what the chunks are. */
 export function columnsOf(chunks: readonly Chunk[]): { blob: Uint8Array; items: string[] } {
   const forms = chunks.map(formOf);
-  const lines = forms.map(({ line }) => line).join("\n");
   return {
-    blob: lines.length < MIN_PACKED ? Buffer.from(lines) : pack(lines),
+    blob: pack(forms.map(({ line }) => line).join("\n")),
     items: forms.flatMap(({ items }) => items),
   };
 }
@@ -82,7 +81,7 @@ export function chunksOfRow(
     const [first = "", ...others] = line.split(MARK);
     const own = (items ?? []).slice(used, used + others.length);
     used += own.length;
-    const rest = others.map((literal, i) => itemOf(own[i] ?? "") + expand(literal));
-    return { text: expand(first) + rest.join(""), bodyAt: 0, form: { line, items: own } };
+    const rest = others.map((literal, i) => itemOf(own[i] ?? "") + ofMessages.expand(literal));
+    return { text: ofMessages.expand(first) + rest.join(""), bodyAt: 0, form: { line, items: own } };
   });
 }
