@@ -1,16 +1,24 @@
 /** Graphs whose nodes only say something, so that all time is the library's and the saver's. */
 import { randomUUID } from "node:crypto";
+import { readdir, readFile } from "node:fs/promises";
 import { AIMessage, HumanMessage } from "@langchain/core/messages";
 import { Annotation, END, MessagesAnnotation, START, StateGraph } from "@langchain/langgraph";
 
-const WORDS =
-  "the agent looked at what was asked and found an answer in one of its tools which it gave with a reason".split(" ");
+/** What people wrote: random words would compress to less than their language does. */
+const PROSE = await prose(new URL("../docs/", import.meta.url));
 
-/** Text of so many characters that is no other's. */
+async function prose(folder: URL): Promise<string> {
+  const pages = (await readdir(folder)).filter((name) => name.endsWith(".md")).toSorted();
+  return (await Promise.all(pages.map((name) => readFile(new URL(name, folder), "utf8")))).join(" ");
+}
+
+let passages = 0;
+
+/** So many characters of the documentation from anywhere, behind a number, so that it is no other's text. */
 export function text(length: number): string {
-  let said = randomUUID();
-  while (said.length < length) said += ` ${WORDS[Math.floor(Math.random() * WORDS.length)]}`;
-  return said.slice(0, length);
+  const from = Math.floor(Math.random() * (PROSE.length - length));
+  passages += 1;
+  return `${passages}. ${PROSE.slice(from, from + length)}`.slice(0, length);
 }
 
 export const human = (length: number) => new HumanMessage(text(length));

@@ -1,10 +1,28 @@
 /**
- * A short form for what every message repeats: 200 bytes of each stored message say that it is one. Characters below
- * U+0020 never stand in JSON text, so each of them can stand for a phrase.
+ * A short form for what all texts of a kind repeat: 200 bytes of each stored message say that it is one. Characters below
+ * U+0020 never stand in JSON text, so each of them can stand for a phrase; but U+0000, with which packed texts begin
+ * (packed-text.ts), and those that stored-chunks.ts needs.
  *
- * What is stored is read with this list: entries may be added, never changed or removed.
+ * What is stored is read with these lists: entries may be added, never changed or removed.
  */
-const PHRASES: readonly (readonly [short: string, phrase: string])[] = [
+type Phrases = readonly (readonly [short: string, phrase: string])[];
+
+export interface Abbreviations {
+  abbreviate(json: string): string;
+  expand(text: string): string;
+}
+
+function abbreviationsOf(phrases: Phrases): Abbreviations {
+  const toPhrase = new Map(phrases);
+  const shortForms = new RegExp(`[${phrases.map(([short]) => short).join("")}]`, "g");
+  return {
+    abbreviate: (json) => phrases.reduce((text, [short, phrase]) => text.replaceAll(phrase, short), json),
+    expand: (text) => text.replace(shortForms, (short) => toPhrase.get(short) ?? short),
+  };
+}
+
+/** Of the elements of channels. */
+export const ofMessages = abbreviationsOf([
   ["\u0002", '{"lc":1,"type":"constructor","id":["langchain_core","messages","HumanMessage"],"kwargs":{"content":'],
   ["\u0003", '{"lc":1,"type":"constructor","id":["langchain_core","messages","AIMessage"],"kwargs":{"content":'],
   ["\u0004", '{"lc":1,"type":"constructor","id":["langchain_core","messages","ToolMessage"],"kwargs":{'],
@@ -13,15 +31,14 @@ const PHRASES: readonly (readonly [short: string, phrase: string])[] = [
   ["\u0007", '"additional_kwargs":{},"response_metadata":{}'],
   ["\u0008", '"tool_calls":[],"invalid_tool_calls":[]'],
   ["\u000b", '{"lc":1,"type":"constructor","id":['],
-];
+]);
 
-const toPhrase = new Map(PHRASES);
-const SHORT_FORMS = new RegExp(`[${PHRASES.map(([short]) => short).join("")}]`, "g");
-
-export function abbreviate(json: string): string {
-  return PHRASES.reduce((text, [short, phrase]) => text.replaceAll(phrase, short), json);
-}
-
-export function expand(text: string): string {
-  return text.replace(SHORT_FORMS, (short) => toPhrase.get(short) ?? short);
-}
+/** Of what a short row says about its checkpoint (short-rows.ts). */
+export const ofCheckpoints = abbreviationsOf([
+  ["\u0001", '{"v":4,"ts":"'],
+  ["\u0002", '","versions_seen":{'],
+  ["\u0003", '"__input__":{}'],
+  ["\u0004", '"__start__":{"__start__":'],
+  ["\u0005", '":{"branch:to:'],
+  ["\u0006", '"branch:to:'],
+]);

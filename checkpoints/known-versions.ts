@@ -10,6 +10,7 @@ import type pg from "pg";
 import { standsFor } from "../db/retry.ts";
 import { textOf } from "./chunks.ts";
 import { type DumpedValue, eachOnce } from "./dump-values.ts";
+import { SizedCache } from "./sized-cache.ts";
 import { CHUNKED, columnsOf, type Item, itemsOf } from "./stored-chunks.ts";
 import type { Value } from "./stored-values.ts";
 import { type KnownVersion, planVersion } from "./versions.ts";
@@ -20,9 +21,21 @@ export interface GraphPlace {
   readonly checkpoint_ns: string;
 }
 
+/** What a checkpoint has. */
+export interface Versions {
+  /** Of the channels that have a new version. */
+  readonly values: readonly DumpedValue[];
+  /** Of those, and of channels that have none any more. */
+  readonly newVersions: ChannelVersions;
+  /** Of all its channels. */
+  readonly channelVersions: ChannelVersions;
+}
+
 interface Planned {
   readonly values: readonly VersionRow[];
   readonly items: readonly Item[];
+  /** Whether one of the checkpoint's values is surely in pieces: the stock saver cannot read it then. */
+  readonly inPieces: boolean;
 }
 
 /** What a version of a channel holds: chunks, or JSON that is stored as a whole, or nothing. */
@@ -32,18 +45,12 @@ interface Known {
   readonly whole?: Uint8Array;
 }
 
-interface Place {
-  readonly channels: ReadonlyMap<string, Known>;
-  readonly size: number;
-}
-
 /** Characters of all threads, which take two bytes each; a state that has more is written as a whole at each step. */
 const MAX_SIZE = 32 * 1_024 * 1_024;
 
 export class KnownVersions {
-  /** Those used last at the end. */
-  readonly #places = new Map<string, Place>();
-  #size = 0;
+  /** By place and channel. */
+  readonly #places = new SizedCache<ReadonlyMap<string, Known>>(MAX_SIZE);
 
   /** What a checkpoint was read with. */
   saw(at: GraphPlace, versions: ChannelVersions, values: readonly Value[]): void {
@@ -58,15 +65,15 @@ export class KnownVersions {
   }
 
   has(at: GraphPlace): boolean {
-    return this.#places.has(keyOf(at));
+    return this.#places.get(keyOf(at)) !== undefined;
   }
 
   /** The values of a checkpoint, as they were read; undefined unless all of them are known. */
   values(at: GraphPlace, versions: ChannelVersions): Value[] | undefined {
-    const place = this.#places.get(keyOf(at));
+    const channels = this.#places.get(keyOf(at));
     const values: Value[] = [];
     for (const [channel, version] of Object.entries(versions)) {
-      const known = place?.channels.get(channel);
+      const known = channels?.get(channel);
       if (known?.version !== String(version) || !isUnique(known)) return undefined;
       const { chunked, whole } = known;
       if (chunked) values.push({ channel, type: "json", data: textOf(chunked.chunks), known: chunked });
@@ -77,34 +84,35 @@ export class KnownVersions {
 
   /**
    * Has the values stored by `put`, which returns the channels whose version was not there before, or undefined when a
-   * version that is needed is gone and nothing was stored. `versions`: of all channels that changed, those without a
-   * value included.
+   * version that is needed is gone and nothing was stored.
    */
   async store(
     at: GraphPlace,
-    { values, versions }: { readonly values: readonly DumpedValue[]; readonly versions: ChannelVersions },
+    versions: Versions,
     put: (planned: Planned) => Promise<ReadonlySet<string> | undefined>,
   ): Promise<void> {
-    let { known, ...planned } = this.#plan(at, values);
+    let { known, ...planned } = this.#plan(at, versions);
     let stored = await put(planned);
     if (!stored) {
-      this.#forget(keyOf(at));
-      ({ known, ...planned } = this.#plan(at, values));
+      this.#places.delete(keyOf(at));
+      ({ known, ...planned } = this.#plan(at, versions));
       stored = await put(planned);
     }
-    const empty = Object.entries(versions).filter(([channel]) => !known.has(channel));
-    this.#keep(at, [
-      ...empty.map(([channel, version]): [string, Known] => [channel, { version: String(version) }]),
-      // A version that was there before may hold anything.
-      ...[...known].map(([channel, each]): [string, Known | undefined] => [
-        channel,
-        stored?.has(channel) ? each : undefined,
-      ]),
-    ]);
+    this.#keep(
+      at,
+      Object.entries(versions.newVersions).map(([channel, version]): [string, Known | undefined] => {
+        if (!known.has(channel)) return [channel, { version: String(version) }];
+        // A version that was there before may hold anything.
+        return [channel, stored?.has(channel) ? known.get(channel) : undefined];
+      }),
+    );
   }
 
-  #plan(at: GraphPlace, values: readonly DumpedValue[]): Planned & { readonly known: Map<string, Known | undefined> } {
-    const bases = this.#places.get(keyOf(at))?.channels;
+  #plan(
+    at: GraphPlace,
+    { values, channelVersions }: Versions,
+  ): Planned & { readonly known: ReadonlyMap<string, Known | undefined> } {
+    const before = this.#places.get(keyOf(at));
     const known = new Map<string, Known | undefined>();
     const items: Item[][] = [];
     const rows = values.map((value): VersionRow => {
@@ -113,7 +121,7 @@ export class KnownVersions {
         known.set(channel, wholeOf(value));
         return value;
       }
-      const plan = planVersion(version, value.chunks, bases?.get(channel)?.chunked);
+      const plan = planVersion(version, value.chunks, before?.get(channel)?.chunked);
       known.set(channel, { version, chunked: plan.known });
       items.push(itemsOf(plan.fresh));
       const { needs, delta } = plan;
@@ -126,30 +134,22 @@ export class KnownVersions {
         ...(delta && { delta }),
       };
     });
-    return { values: rows, items: eachOnce(items.flat()), known };
+    const inPieces = Object.entries(channelVersions).some(([channel, version]) => {
+      const value = known.get(channel) ?? before?.get(channel);
+      return value?.chunked?.version === String(version);
+    });
+    return { values: rows, items: eachOnce(items.flat()), inPieces, known };
   }
 
   /** Undefined: of that channel nothing is known any more. */
   #keep(at: GraphPlace, changes: readonly (readonly [string, Known | undefined])[]): void {
-    const key = keyOf(at);
-    const channels = new Map(this.#places.get(key)?.channels);
+    const channels = new Map(this.#places.get(keyOf(at)));
     for (const [channel, known] of changes) {
       if (known) channels.set(channel, known);
       else channels.delete(channel);
     }
-    this.#forget(key);
     const size = [...channels.values()].reduce((sum, known) => sum + sizeOf(known), 0);
-    this.#places.set(key, { channels, size });
-    this.#size += size;
-    for (const oldest of this.#places.keys()) {
-      if (this.#size <= MAX_SIZE) break;
-      this.#forget(oldest);
-    }
-  }
-
-  #forget(key: string): void {
-    this.#size -= this.#places.get(key)?.size ?? 0;
-    this.#places.delete(key);
+    this.#places.set(keyOf(at), channels, size);
   }
 }
 

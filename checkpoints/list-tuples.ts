@@ -7,6 +7,7 @@ import type { CheckpointListOptions } from "@langchain/langgraph-checkpoint";
 import type { Queryable } from "../db/pool.ts";
 import type { Encryption } from "./encryption.ts";
 import { readTuples, type StoredTuple } from "./read-tuples.ts";
+import { WHOLE_METADATA } from "./short-rows.ts";
 
 /** Checkpoints with all their values in memory at once. */
 const PAGE = 25;
@@ -32,7 +33,7 @@ export async function* listTuples(
         ($1::text is null or thread_id = $1)
         and ($2::text is null or checkpoint_ns = $2)
         and ($3::text is null or checkpoint_id = $3)
-        and ($4::jsonb is null or metadata @> $4)
+        and ($4::jsonb is null or ${WHOLE_METADATA} @> $4)
         and ($5::text is null or coalesce(
               seq < (select min(b.seq) from checkpoints b where b.checkpoint_id = $5 and ($1 is null or b.thread_id = $1)),
               checkpoint_id < $5))

@@ -6,6 +6,7 @@ import type { Encryption } from "./encryption.ts";
 import { KnownVersions } from "./known-versions.ts";
 import { readTuples } from "./read-tuples.ts";
 import { sealCheckpoint, sealWrites } from "./sealed-rows.ts";
+import { columnsOf } from "./short-rows.ts";
 import { Serializer } from "./serializer.ts";
 import { ownMetadata } from "./stock-tables.ts";
 import { bytesOf, type TransferredCheckpoint, type TransferTarget } from "./transfer-lines.ts";
@@ -61,12 +62,13 @@ export function ownTarget({ db, threadId, encryption }: OwnThread): TransferTarg
         newVersions,
         serializer,
       );
-      await versions.store(at, { values, versions: newVersions }, (planned) =>
+      const whole = { checkpoint: cleanJson(checkpoint), metadata: cleanJson(ownMetadata(metadata, threadId)) };
+      const channelVersions = checkpoint.channel_versions;
+      await versions.store(at, { values, newVersions, channelVersions }, (planned) =>
         putCheckpoint(db, {
           owner: null,
           row: [threadId, ns, id, parent],
-          checkpoint: cleanJson(checkpoint),
-          metadata: cleanJson(ownMetadata(metadata, threadId)),
+          columns: columnsOf({ thread_id: threadId, checkpoint_id: id }, whole, planned),
           ...sealCheckpoint(encryption, at, planned),
         }),
       );

@@ -6,6 +6,7 @@ import type { Queryable } from "../db/pool.ts";
 import type { Encryption } from "./encryption.ts";
 import { readTuples } from "./read-tuples.ts";
 import { resealVersion } from "./sealed-rows.ts";
+import { isBeforeSends } from "./short-rows.ts";
 import { columnsOf } from "./stored-chunks.ts";
 import type { VersionRow } from "./stored-values.ts";
 import { sweepThread } from "./sweep.ts";
@@ -88,7 +89,7 @@ export async function pruneSupersededWrites(tx: Queryable, threadId: string): Pr
                             and next.parent_checkpoint_id = w.checkpoint_id
                             and (next.metadata -> 'counters_since_delta_snapshot' ? w.channel
                                  -- Before version 4 what was sent stayed with the writes.
-                                 or (w.channel = '__pregel_tasks' and (next.checkpoint ->> 'v')::int < 4)))
+                                 or (w.channel = '__pregel_tasks' and ${isBeforeSends("next")})))
          and not exists (select from checkpoint_writes asked
                           where asked.thread_id = $1 and asked.checkpoint_ns = w.checkpoint_ns
                             and asked.checkpoint_id = w.checkpoint_id and asked.channel = '__interrupt__')`,

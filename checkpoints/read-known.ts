@@ -7,6 +7,7 @@ import type { Encryption } from "./encryption.ts";
 import type { GraphPlace, KnownVersions } from "./known-versions.ts";
 import type { StoredTuple } from "./read-tuples.ts";
 import { openRow, writePlace } from "./sealed-rows.ts";
+import { wholeOf } from "./short-rows.ts";
 import { CHUNKED } from "./stored-chunks.ts";
 
 export interface Wanted {
@@ -28,7 +29,7 @@ export async function readKnown(
     name: checkpointId ? "known-by-id" : "known-newest",
     text: `
       with page as materialized (
-        select seq, thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata
+        select seq, thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata, rest
           from checkpoints
          where thread_id = $1 and checkpoint_ns = $2 ${checkpointId ? "and checkpoint_id = $3" : ""}
          order by seq desc
@@ -41,17 +42,26 @@ export async function readKnown(
     values: [at.thread_id, at.checkpoint_ns, ...(checkpointId ? [checkpointId] : [])],
   });
   const [first] = rows;
-  if (!first || first.checkpoint.v < WITH_ALL_VALUES) return undefined;
-  const values = versions.values(at, first.checkpoint.channel_versions);
+  const values = first && versions.values(at, first.checkpoint.channel_versions);
   if (!values) return undefined;
+  const whole = wholeOf(first);
+  if (whole.checkpoint.v < WITH_ALL_VALUES) return undefined;
   const writes = rows
     .flatMap(({ task_id, ...row }) => (task_id === null ? [] : [{ ...row, task_id }]))
     .map((row) => openRow(encryption, row, writePlace));
   if (writes.some(({ type }) => type === CHUNKED)) return undefined;
-  return { ...first, canBuildOn: true, values, sent: [], writes: writes.map((row) => ({ ...row, data: row.blob })) };
+  return {
+    ...first,
+    ...whole,
+    canBuildOn: true,
+    values,
+    sent: [],
+    writes: writes.map((row) => ({ ...row, data: row.blob })),
+  };
 }
 
 interface Row extends Omit<StoredTuple, "canBuildOn" | "values" | "sent" | "writes"> {
+  readonly rest: Uint8Array | null;
   /** Null, as what follows, where no task has written. */
   readonly task_id: string | null;
   readonly idx: number;

@@ -7,6 +7,7 @@
 import type { Queryable } from "../db/pool.ts";
 import type { Encryption } from "./encryption.ts";
 import { isAsStoredBy, openItem, openRow, versionPlace, writePlace } from "./sealed-rows.ts";
+import { isBeforeSends, wholeOf } from "./short-rows.ts";
 import { itemsOf, type ItemsRow, StoredValues, type Value, type VersionRow } from "./stored-values.ts";
 
 export interface StoredTuple {
@@ -63,7 +64,7 @@ export async function readTuples(
     ...(name && { name }),
     text: `
       with recursive page as materialized (
-        select seq, thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata
+        select seq, thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata, rest
           from checkpoints cp
          where ${where}
          order by seq desc
@@ -95,9 +96,9 @@ export async function readTuples(
           from page p
           join checkpoint_writes w on w.thread_id = p.thread_id and w.checkpoint_ns = p.checkpoint_ns
                                   and w.checkpoint_id = p.parent_checkpoint_id and w.channel = '__pregel_tasks'
-         where (p.checkpoint ->> 'v')::int < 4)
+         where ${isBeforeSends("p")})
       select 'checkpoint' as kind, seq, thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata,
-             null as task_id, null::int as idx, null as channel, null as version, null as type, null::bytea as blob,
+             null as task_id, null::int as idx, null as channel, null as version, null as type, rest as blob,
              null::uuid[] as items, null as base_version, null::int as head, null::int as tail, null as hashes, null as sizes
         from page
        union all
@@ -150,6 +151,7 @@ function assemble(rows: readonly Row[], encryption: Encryption | undefined): Sto
   const [writes, sent] = [writesOf("write"), writesOf("sent")];
   return (of.get("checkpoint") ?? [])
     .toSorted((a, b) => (BigInt(a.seq) < BigInt(b.seq) ? 1 : -1))
+    .map((row) => ({ ...row, ...wholeOf({ ...row, rest: row.blob }) }))
     .map((row) => ({
       ...row,
       canBuildOn,

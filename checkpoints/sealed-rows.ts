@@ -5,14 +5,13 @@
  */
 import { PawlError } from "../lib/errors.ts";
 import { type Encryption, isSealed, type Place } from "./encryption.ts";
+import { plainHash } from "./pieces.ts";
 import type { Item } from "./stored-chunks.ts";
 import type { VersionRow, WriteRow } from "./write-tuples.ts";
 
 const PREFIX = "sealed:";
 
 type Hashes = readonly string[] | null | undefined;
-
-const plainHash = (hash: string): string => hash.replaceAll("-", "");
 
 /** Where a row is, and what is clear of it. `items` as they are stored. */
 export interface VersionPlace {

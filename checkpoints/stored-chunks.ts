@@ -2,9 +2,10 @@
  * Chunks as rows hold them. `blob` has one line for each: its text, with a mark in the place of each piece that is a row
  * of `checkpoint_items`; `items` names those rows in order. JSON text has neither line breaks nor marks of its own.
  */
-import { hash } from "node:crypto";
-import { abbreviate, expand } from "./abbreviations.ts";
+import { ofMessages } from "./abbreviations.ts";
 import type { Chunk, ChunkForm } from "./chunks.ts";
+import { pack, unpack } from "./packed-text.ts";
+import { hashOf, packPiece } from "./pieces.ts";
 import { MIN_PIECE, segmentsOf } from "./segments.ts";
 
 /** The type of a value that is stored as chunks. The stock saver does not know it, and says so. */
@@ -18,11 +19,6 @@ export interface Item {
 
 const MARK = "\u0001";
 
-/** The key of an item: two texts with one key are one row. */
-function itemHash(text: string): string {
-  return hash("sha256", text, "hex").slice(0, 32);
-}
-
 function formOf(chunk: Chunk): ChunkForm {
   chunk.form ??= formWith(chunk, () => {});
   return chunk.form;
@@ -33,9 +29,9 @@ function formWith(chunk: Chunk, onItem: (key: string, text: string) => void): Ch
   const items: string[] = [];
   const segments = isString === undefined ? segmentsOf(text, bodyAt) : [{ text, isString }];
   const line = segments.map((segment) => {
-    const short = segment.isString ? segment.text : abbreviate(segment.text);
+    const short = segment.isString ? segment.text : ofMessages.abbreviate(segment.text);
     if (short.length < MIN_PIECE) return short;
-    const key = itemHash(segment.text);
+    const key = hashOf(segment.text);
     items.push(key);
     onItem(key, segment.text);
     return MARK;
@@ -61,7 +57,7 @@ export function hasItems(chunks: readonly Chunk[]): boolean {
 export function columnsOf(chunks: readonly Chunk[]): { blob: Uint8Array; items: string[] } {
   const forms = chunks.map(formOf);
   return {
-    blob: Buffer.from(forms.map(({ line }) => line).join("\n")),
+    blob: pack(forms.map(({ line }) => line).join("\n")),
     items: forms.flatMap(({ items }) => items),
   };
 }
@@ -70,7 +66,7 @@ export function columnsOf(chunks: readonly Chunk[]): { blob: Uint8Array; items: 
 export function itemsOf(chunks: readonly Chunk[]): Item[] {
   const texts = new Map<string, string>();
   for (const chunk of chunks) chunk.form = formWith(chunk, (key, text) => texts.set(key, text));
-  return [...texts].map(([key, text]) => ({ hash: key, item: Buffer.from(text) }));
+  return [...texts].map(([key, text]) => ({ hash: key, item: packPiece(key, text) }));
 }
 
 /** The chunks of a row. `itemOf` gives the text of an item and fails if there is none. */
@@ -79,18 +75,13 @@ export function chunksOfRow(
   itemOf: (hash: string) => string,
 ): Chunk[] {
   if (blob.length === 0) return [];
-  const lines = Buffer.from(blob.buffer, blob.byteOffset, blob.length).toString().split("\n");
+  const lines = unpack(blob).split("\n");
   let used = 0;
   return lines.map((line): Chunk => {
     const [first = "", ...others] = line.split(MARK);
     const own = (items ?? []).slice(used, used + others.length);
     used += own.length;
-    const rest = others.map((literal, i) => itemOf(own[i] ?? "") + expand(literal));
-    return { text: expand(first) + rest.join(""), bodyAt: 0, form: { line, items: own } };
+    const rest = others.map((literal, i) => itemOf(own[i] ?? "") + ofMessages.expand(literal));
+    return { text: ofMessages.expand(first) + rest.join(""), bodyAt: 0, form: { line, items: own } };
   });
-}
-
-/** The text of an item's bytes. */
-export function itemText(item: Uint8Array): string {
-  return Buffer.from(item.buffer, item.byteOffset, item.length).toString();
 }

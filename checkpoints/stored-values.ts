@@ -1,7 +1,8 @@
 /** Puts values together from the rows that hold them. */
 import type { Chunk } from "./chunks.ts";
 import { textOf } from "./chunks.ts";
-import { CHUNKED, chunksOfRow, itemText, weightOf } from "./stored-chunks.ts";
+import { pieceText } from "./pieces.ts";
+import { CHUNKED, chunksOfRow, weightOf } from "./stored-chunks.ts";
 import { applyDelta, type KnownVersion } from "./versions.ts";
 
 /** A value as the serializer left it. */
@@ -60,7 +61,7 @@ export class StoredValues {
   constructor(versions: readonly VersionRow[], items: readonly ItemRow[]) {
     this.#versions = new Map(versions.map((row) => [keyOf(row), row]));
     const byThread = Map.groupBy(items, ({ thread_id }) => thread_id);
-    const texts = (own: readonly ItemRow[]) => new Map(own.map(({ hash, blob }) => [hash, itemText(blob)]));
+    const texts = (own: readonly ItemRow[]) => new Map(own.map(({ hash, blob }) => [hash, pieceText(hash, blob)]));
     this.#items = new Map([...byThread].map(([threadId, own]) => [threadId, texts(own)]));
   }
 

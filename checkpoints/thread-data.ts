@@ -63,8 +63,8 @@ export async function copyThreadCheckpoints(tx: Queryable, from: string, to: str
                                        run_id)
         select $2, checkpoint_ns, checkpoint_id, task_id, idx, channel, type, blob, items, run_id
           from checkpoint_writes where thread_id = $1)
-      insert into checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, files, metadata)
-      select $2, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, files,
+      insert into checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, rest, files, metadata)
+      select $2, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, rest, files,
              case when metadata ? 'thread_id' then jsonb_set(metadata, '{thread_id}', to_jsonb($2::text)) else metadata end
         from checkpoints
        where thread_id = $1

@@ -6,6 +6,7 @@
 import { fence, leaseLost, type Owner } from "../db/fence.ts";
 import type { Queryable } from "../db/pool.ts";
 import { versionAt } from "./files.ts";
+import type { CheckpointColumns } from "./short-rows.ts";
 import type { Item } from "./stored-chunks.ts";
 
 /** The checkpoint whose files a new one begins with. */
@@ -20,8 +21,7 @@ export interface PutCheckpoint {
   readonly owner: Owner | null;
   /** Thread, namespace, checkpoint id, parent checkpoint id. */
   readonly row: readonly [string, string, string, string | null];
-  readonly checkpoint: unknown;
-  readonly metadata: unknown;
+  readonly columns: CheckpointColumns;
   readonly values: readonly VersionRow[];
   /** What the values refer to and may not be there yet. */
   readonly items: readonly Item[];
@@ -66,8 +66,9 @@ export async function putCheckpoint(db: Queryable, put: PutCheckpoint): Promise<
   );
   const parameters = new Parameters(put.owner);
   const [thread = "", ns = "", id, parent] = put.row.map((value) => `${parameters.add(value)}::text`);
-  const checkpoint = `${parameters.add(JSON.stringify(put.checkpoint))}::jsonb`;
-  const metadata = `${parameters.add(JSON.stringify(put.metadata))}::jsonb`;
+  const checkpoint = `${parameters.add(JSON.stringify(put.columns.checkpoint))}::jsonb`;
+  const metadata = `${parameters.add(JSON.stringify(put.columns.metadata))}::jsonb`;
+  const rest = `${parameters.add(put.columns.rest)}::bytea`;
   const files = put.files
     ? versionAt(thread, `${parameters.add(put.files.checkpointId)}::text`, {
         withChanges: `${parameters.add(put.files.withChanges)}::boolean`,
@@ -84,10 +85,10 @@ export async function putCheckpoint(db: Queryable, put: PutCheckpoint): Promise<
       ${beside.map((each) => `${besideStored(parameters, each)},`).join("")}
       fresh as (${put.values.length > 0 ? valuesStored(parameters, { thread, ns, values: put.values }) : "select null as channel where false"}),
       stored as (
-        insert into checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata, files)
-        select ${thread}, ${ns}, ${id}, ${parent}, ${checkpoint}, ${metadata}, ${files} from allowed
+        insert into checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata, rest, files)
+        select ${thread}, ${ns}, ${id}, ${parent}, ${checkpoint}, ${metadata}, ${rest}, ${files} from allowed
             on conflict (thread_id, checkpoint_ns, checkpoint_id)
-            do update set checkpoint = excluded.checkpoint, metadata = excluded.metadata)
+            do update set checkpoint = excluded.checkpoint, metadata = excluded.metadata, rest = excluded.rest)
       select exists (select from allowed) as landed, (select array_agg(channel) from fresh) as channels from fence`,
     values: parameters.values,
   });

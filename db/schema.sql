@@ -82,6 +82,7 @@ create table checkpoints (
   metadata jsonb default '{}'::jsonb not null,
   seq bigint generated always as identity not null,
   files bytea,
+  rest bytea,
   constraint checkpoints_pkey PRIMARY KEY (thread_id, checkpoint_ns, checkpoint_id)
 );
 

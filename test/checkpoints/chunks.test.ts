@@ -5,7 +5,8 @@ import { DeltaSnapshot } from "@langchain/langgraph-checkpoint";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { type Chunk, chunksOf, textOf } from "../../checkpoints/chunks.ts";
-import { chunksOfRow, columnsOf, itemsOf, itemText } from "../../checkpoints/stored-chunks.ts";
+import { pieceText } from "../../checkpoints/pieces.ts";
+import { chunksOfRow, columnsOf, itemsOf } from "../../checkpoints/stored-chunks.ts";
 import { applyDelta, type KnownVersion, planVersion } from "../../checkpoints/versions.ts";
 
 const { serde } = new MemorySaver();
@@ -16,7 +17,7 @@ async function whole(value: unknown): Promise<string> {
 
 /** What a row with the chunks is read back as. */
 function stored(chunks: readonly Chunk[]): Chunk[] {
-  const items = new Map(itemsOf(chunks).map(({ hash, item }) => [hash, itemText(item)]));
+  const items = new Map(itemsOf(chunks).map(({ hash, item }) => [hash, pieceText(hash, item)]));
   return chunksOfRow(columnsOf(chunks), (hash) => items.get(hash) ?? expect.fail("an item is missing"));
 }
 

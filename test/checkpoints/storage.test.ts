@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { emptyCheckpoint, uuid6 } from "@langchain/langgraph-checkpoint";
 import { PostgresSaver } from "@langchain/langgraph-checkpoint-postgres";
+import fc from "fast-check";
 import type pg from "pg";
 import { expect, test } from "vitest";
 import { pruneThread } from "../../checkpoints/prune.ts";
@@ -162,6 +163,17 @@ test("a version that was there before is not built on, since it may hold somethi
   const last = await store(there, ["another", ...conversation(61)], 2);
 
   expect(await listOf(db, last)).toEqual(["another", ...conversation(61)]);
+});
+
+test("versions of a channel grow, and are equally long, as keys that fill their index are", () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1_000, max: 9_998 }), (current) => {
+      const version = Saver.prototype.getNextVersion(current + 0.5);
+      expect(Math.floor(version)).toBe(current + 1);
+      expect(String(version)).toMatch(/^\d{4}\.\d{11}$/);
+    }),
+    { numRuns: 1_000 },
+  );
 });
 
 test("a value with more pieces than a statement has room for is stored", async () => {

@@ -43,15 +43,16 @@ async function talk(saver: BaseCheckpointSaver, thread_id: string): Promise<void
   }
 }
 
-/** All of a thread that a saver shows, with what differs between savers by design put aside: the order of an equal list. */
-async function shown(saver: BaseCheckpointSaver, thread_id: string): Promise<string[]> {
+/** All of a thread that a saver shows, with what differs between savers by design put aside: the order of an equal list, and of keys. */
+async function shown(saver: BaseCheckpointSaver, thread_id: string): Promise<unknown[]> {
   const tuples = await gather(saver.list({ configurable: { thread_id } }));
   return tuples
     .map((tuple) =>
       JSON.stringify([tuple.config, tuple.parentConfig ?? null, tuple.checkpoint, tuple.metadata, tuple.pendingWrites]),
     )
     .map((text) => text.replaceAll(thread_id, "THREAD"))
-    .toSorted();
+    .toSorted()
+    .map((text): unknown => JSON.parse(text));
 }
 
 async function collected(work: (write: WriteLine) => Promise<void>): Promise<string[]> {
