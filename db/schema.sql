@@ -131,6 +131,7 @@ create table effects (
   idempotency_key text,
   attempt integer default 1 not null,
   deadline timestamp with time zone,
+  is_unknown boolean generated always as ((state = 'unknown'::text)) not null,
   constraint effects_columns_of_state CHECK (
 CASE state
     WHEN 'reserved'::text THEN ((dispatched_at IS NULL) AND (deadline IS NULL) AND (settled_at IS NULL) AND (result IS NULL))
@@ -319,6 +320,8 @@ CREATE INDEX checkpoints_newest ON public.checkpoints USING btree (thread_id, ch
 CREATE UNIQUE INDEX effect_abandoned_once ON public.effect_answers USING btree (thread_id, key, attempt, task_id) WHERE ((refusal IS NULL) AND (decision = 'abandon'::text));
 
 CREATE UNIQUE INDEX effect_decided_once ON public.effect_answers USING btree (thread_id, key, attempt) WHERE ((refusal IS NULL) AND (decision = ANY (ARRAY['happened'::text, 'not_happened'::text])));
+
+CREATE INDEX effects_unknown ON public.effects USING btree (tenant, thread_id, key) WHERE is_unknown;
 
 CREATE UNIQUE INDEX one_head_per_thread ON public.runs USING btree (thread_id) WHERE ready;
 

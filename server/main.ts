@@ -5,12 +5,14 @@ import type { Config } from "../lib/config.ts";
 import { PawlError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { modelReadiness } from "../models/readiness.ts";
+import { listEffects } from "../runs/effects/list.ts";
 import { readFigures } from "../runs/figures.ts";
 import type { Graphs } from "../runs/index.ts";
 import type { StartIsolated } from "../runs/isolation.ts";
 import { createApp } from "./app.ts";
 import { assistantRoutes } from "./assistants.ts";
 import { sandboxStates } from "../tools/sandbox/select.ts";
+import { effectRoutes } from "./effects.ts";
 import { fileRoutes } from "./files.ts";
 import { isLoopback } from "./guard.ts";
 import { listen } from "./listen.ts";
@@ -91,6 +93,7 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
       }),
       threadRoutes(runtime.threads),
       fileRoutes(runtime.threads.files),
+      effectRoutes((principal, search) => listEffects(runtime.pool, principal, search)),
       assistantRoutes(runtime.assistants),
     ],
   });

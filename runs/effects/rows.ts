@@ -30,11 +30,14 @@ interface Row {
 }
 
 /** Rows of older processes have no deadline: their effects take seconds, so after this long none is under way. */
-const deadline = "coalesce(e.deadline, e.dispatched_at + interval '10 minutes')";
+export const deadline = "coalesce(e.deadline, e.dispatched_at + interval '10 minutes')";
+
+/** What the other side was told. */
+export const idempotencyKey = "coalesce(e.idempotency_key, e.thread_id || ':' || e.key)";
 
 /** For a row `e` of the effects, with the thread in $1, the key in $3 and the task in $4. */
 const columns = `
-  e.state, e.attempt, e.result, coalesce(e.idempotency_key, e.thread_id || ':' || e.key) as idempotency_key,
+  e.state, e.attempt, e.result, ${idempotencyKey} as idempotency_key,
   e.dispatched_at, ${deadline} as deadline,
   (extract(epoch from ${deadline} - clock_timestamp()) * 1000)::float8 as ms_to_deadline,
   (select coalesce(json_agg(json_build_object('attempt', a.attempt, 'decision', a.decision, 'refusal', a.refusal,
