@@ -52,7 +52,8 @@ async function refuseUnfit({ run, graph, saver, db }: StartOptions, checkpoint: 
   const { thread_id, graph_id } = run;
   const { configurable } = run.kwargs.config;
   if (root) {
-    await refuseChangedGraph({ saver, db, graphOf: async () => graph }, { thread_id, graph_id, configurable, ...root });
+    const buildOf = async () => ({ graph, hash: run.graph_hash });
+    await refuseChangedGraph({ saver, db, buildOf }, { thread_id, graph_id, configurable, ...root });
   }
 }
 
