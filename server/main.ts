@@ -35,6 +35,8 @@ export interface ServeOptions {
   readonly port?: number;
   /** Whether this process executes runs too. */
   readonly works: boolean;
+  /** Workers that belong to this server and are in another process: they drain with it. */
+  readonly workers?: { drain(): Promise<void> };
   /** See `RuntimeOptions`. */
   readonly startIsolated?: StartIsolated;
   readonly threadRetention?: ThreadRetention | undefined;
@@ -108,7 +110,7 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
         closing.abort();
         listening.stopAccepting();
         const deadline = performance.now() + graceMs;
-        await runtime.drain(graceMs);
+        await Promise.all([runtime.drain(graceMs), options.workers?.drain()]);
         // The runs go on elsewhere, if there is an elsewhere: their ends can still be told from here.
         if (await isWorkedOn(runtime)) await openAnswers.settled(deadline - performance.now());
         await listening.close();
