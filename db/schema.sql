@@ -166,8 +166,10 @@ create table file_changes (
 create table file_contents (
   thread_id text not null,
   hash bytea not null,
-  content bytea not null,
+  content bytea,
   created_at timestamp with time zone default now() not null,
+  sealed bytea,
+  constraint file_contents_one_form CHECK ((num_nonnulls(content, sealed) = 1)),
   constraint file_contents_pkey PRIMARY KEY (thread_id, hash)
 );
 
