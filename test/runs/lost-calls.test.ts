@@ -1,5 +1,5 @@
 /** A deployment takes a tool away under threads that wait to call it, approved or not: they are found before they go on. */
-import { AIMessage } from "@langchain/core/messages";
+import { AIMessage, ToolMessage } from "@langchain/core/messages";
 import { tool } from "@langchain/core/tools";
 import { MessagesAnnotation, StateGraph } from "@langchain/langgraph";
 import { ToolNode } from "@langchain/langgraph/prebuilt";
@@ -7,6 +7,7 @@ import { type AgentMiddleware, createAgent, FakeToolCallingModel, humanInTheLoop
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
 import { reactAgent } from "../../graphs/react.ts";
+import { offeringTools } from "../../lib/offered-tools.ts";
 import { localPrincipal } from "../../lib/principal.ts";
 import type { AnyGraph, RunCreate } from "../../runs/index.ts";
 import { findSkewedThreads } from "../../runs/skew/parked-threads.ts";
@@ -136,6 +137,8 @@ test("a call that a person rejected needs no tool", async () => {
   expect(await run(host, threadId, { input: null })).toMatchObject({ status: "success" });
 });
 
+const invented = { id: "call-1", name: "invented", args: {} };
+
 const stock = (name: string) => tool(async () => "done", { name, description: "Does it.", schema: z.object({}) });
 
 /** A graph of LangChain's own node for tools, whose model asks for `call`. */
@@ -171,6 +174,34 @@ test("a tool that never was is the model's mistake: the same build goes on, and 
   await using host = await build(graph, "before");
   expect(await checked(host, threadId)).toEqual([]);
   expect(await run(host, threadId, { input: null })).toMatchObject({ status: "success" });
+});
+
+test("nor does it end a run that is under way when its worker is replaced by another build", async () => {
+  const entered = Promise.withResolvers<void>();
+  const graph = (gate: () => Promise<object>) =>
+    offeringTools(
+      new StateGraph(MessagesAnnotation)
+        .addNode("model", () => ({ messages: [new AIMessage({ content: "", tool_calls: [invented] })] }))
+        .addNode("gate", gate)
+        .addNode("tools", () => ({ messages: [new ToolMessage("There is no such tool", invented.id)] }))
+        .addEdge("__start__", "model")
+        .addEdge("model", "gate")
+        .addEdge("gate", "tools")
+        .compile(),
+      [{ name: "send" }],
+    );
+  const first = await build(
+    graph(() => (entered.resolve(), new Promise(() => {}))), // until the process is gone
+    "before",
+  );
+  const { run_id } = await first.create(await first.thread(), { input });
+  await entered.promise;
+  await first[Symbol.asyncDispose]();
+  await using second = await build(
+    graph(async () => ({})),
+    "after",
+  );
+  expect(await second.runs.join(localPrincipal, { runId: run_id }, never)).toMatchObject({ status: "success" });
 });
 
 test("a question of LangChain's middleware is looked for, and so is the call that it let pass", async () => {
