@@ -6,10 +6,14 @@
 import { fence, leaseLost, type Owner } from "../db/fence.ts";
 import type { Queryable } from "../db/pool.ts";
 import { type FileVersions, noFiles, VersionEntry, versionOf } from "../lib/file-versions.ts";
+import type { Encryption } from "./encryption.ts";
+import { filePlace, held } from "./sealed-rows.ts";
 
 export interface FilesAt {
   readonly db: Queryable;
   readonly owner: Owner;
+  /** Seals contents; they are stored in clear without. */
+  readonly encryption: Encryption | undefined;
   readonly checkpointId: string;
   /** Where the run started: for a run that stores its checkpoints later, or not at all. */
   readonly startedAt?: string | undefined;
@@ -34,12 +38,14 @@ export class FilesInPostgres implements FileVersions {
   readonly checkpointId: string;
   readonly #db: Queryable;
   readonly #owner: Owner;
+  readonly #encryption: Encryption | undefined;
   readonly #startedAt: string | null;
 
-  constructor({ db, owner, checkpointId, startedAt }: FilesAt) {
+  constructor({ db, owner, encryption, checkpointId, startedAt }: FilesAt) {
     this.checkpointId = checkpointId;
     this.#db = db;
     this.#owner = owner;
+    this.#encryption = encryption;
     this.#startedAt = startedAt ?? null;
   }
 
@@ -73,14 +79,18 @@ export class FilesInPostgres implements FileVersions {
     return VersionEntry.array().parse(rows[0]?.entries);
   }
 
+  /** Throws `checkpoint_unreadable`. */
   async content(hash: string): Promise<Buffer> {
-    const { rows } = await this.#db.query<{ content: Buffer }>({
+    const { thread_id } = this.#owner;
+    const { rows } = await this.#db.query<{ content: Buffer | null; sealed: Buffer | null }>({
       name: "content-of-file",
-      text: "select content from file_contents where thread_id = $1 and hash = decode($2, 'hex')",
-      values: [this.#owner.thread_id, hash],
+      text: "select content, sealed from file_contents where thread_id = $1 and hash = decode($2, 'hex')",
+      values: [thread_id, hash],
     });
-    if (!rows[0]) throw new Error(`The content ${hash} of a file is not in the database`);
-    return rows[0].content;
+    const { content = null, sealed = null } = rows[0] ?? {};
+    if (sealed) return held(this.#encryption).open(sealed, filePlace({ thread_id, hash }));
+    if (content) return content;
+    throw new Error(`The content ${hash} of a file is not in the database`);
   }
 
   async missing(hashes: readonly string[]): Promise<string[]> {
@@ -95,7 +105,10 @@ export class FilesInPostgres implements FileVersions {
   }
 
   addContent(hash: string, content: Buffer): Promise<void> {
-    return this.#insert("file_contents (thread_id, hash, content)", "decode($3, 'hex'), $4::bytea", [hash, content]);
+    const { thread_id } = this.#owner;
+    const sealed = this.#encryption?.seal(content, filePlace({ thread_id, hash })) ?? null;
+    const into = "file_contents (thread_id, hash, content, sealed)";
+    return this.#insert(into, "decode($3, 'hex'), $4::bytea, $5::bytea", [hash, sealed ? null : content, sealed]);
   }
 
   async addVersion(entries: readonly VersionEntry[]): Promise<string> {
@@ -106,7 +119,7 @@ export class FilesInPostgres implements FileVersions {
   }
 
   /** What is there already is the same, since its hash is. */
-  async #insert(into: string, values: string, parameters: readonly [string, unknown]): Promise<void> {
+  async #insert(into: string, values: string, parameters: readonly unknown[]): Promise<void> {
     const { rowCount } = await this.#db.query({
       name: `insert-${into.split(" ")[0]}`,
       text: `
@@ -187,8 +200,8 @@ export async function copyThreadFiles(tx: Queryable, from: string, to: string): 
     name: "copy-thread-files",
     text: `
       with contents_copied as (
-        insert into file_contents (thread_id, hash, content, created_at)
-        select $2, hash, content, created_at from file_contents where thread_id = $1),
+        insert into file_contents (thread_id, hash, content, sealed, created_at)
+        select $2, hash, content, sealed, created_at from file_contents where thread_id = $1),
       versions_copied as (
         insert into file_versions (thread_id, hash, entries)
         select $2, hash, entries from file_versions where thread_id = $1)

@@ -1,14 +1,8 @@
 /** Reads what tasks wait for: their interrupts and the answers they have, without the channel values of any checkpoint. */
 import type { Queryable } from "../db/pool.ts";
+import type { WritePlace } from "./sealed-rows.ts";
 
-export interface WaitingRow {
-  readonly thread_id: string;
-  readonly checkpoint_ns: string;
-  readonly checkpoint_id: string;
-  readonly task_id: string;
-  readonly idx: number;
-  readonly channel: string;
-  readonly type: string;
+export interface WaitingRow extends Omit<WritePlace, "items"> {
   /** Only of interrupts and answers; of other writes it is enough that they exist. */
   readonly blob: Buffer | null;
 }

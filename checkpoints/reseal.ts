@@ -7,6 +7,7 @@ import type { Queryable } from "../db/pool.ts";
 import { type Encryption, type Place } from "./encryption.ts";
 import {
   asSealed,
+  filePlace,
   itemPlace,
   type ItemPlace,
   versionPlace,
@@ -29,13 +30,16 @@ export async function resealCopy(tx: Queryable, encryption: Encryption, copied: 
     { name: "checkpoint_blobs", column: "blob", placeOf: (row) => versionPlace(asSealed(row)) },
     { name: "checkpoint_writes", column: "blob", placeOf: (row) => writePlace(asSealed(row)) },
     { name: "checkpoint_items", column: "item", placeOf: itemPlace },
+    { name: "file_contents", column: "sealed", also: "encode(hash, 'hex') as hash", placeOf: filePlace },
   ];
   for (const table of tables) await resealTable(tx, table, { encryption, ...copied });
 }
 
 interface Table {
   readonly name: string;
-  readonly column: "blob" | "item";
+  readonly column: "blob" | "item" | "sealed";
+  /** Columns in another form than the table's, which they hide. */
+  readonly also?: string;
   readonly placeOf: (row: Row) => Place;
 }
 
@@ -53,12 +57,12 @@ interface Row extends VersionPlace, WritePlace, ItemPlace {
 /** By a cursor, which does not see what is changed after it was opened. */
 async function resealTable(
   tx: Queryable,
-  { name, column, placeOf }: Table,
+  { name, column, also, placeOf }: Table,
   { encryption, from, to }: Copied & { encryption: Encryption },
 ): Promise<void> {
   await tx.query(
     `declare copied no scroll cursor for
-     select ctid as place, ${column} as bytes, * from ${name}
+     select ctid as place, ${column} as bytes, *${also ? `, ${also}` : ""} from ${name}
       where thread_id = ${escapeLiteral(to)} and substr(${column}, 1, 1) = '\\xff'
             ${column === "blob" ? "and type like 'sealed:%'" : ""}`,
   );

@@ -59,6 +59,11 @@ export function itemPlace({ thread_id, hash }: ItemPlace): Place {
   return { threadId: thread_id, row: ["item", plainHash(hash)] };
 }
 
+/** Of the content of a file, whose hash is that of the content in clear. */
+export function filePlace({ thread_id, hash }: ItemPlace): Place {
+  return { threadId: thread_id, row: ["file", hash] };
+}
+
 /** The rows of a checkpoint as they are to be stored. */
 export function sealCheckpoint<T extends { readonly values: readonly VersionRow[]; readonly items: readonly Item[] }>(
   encryption: Encryption | undefined,
@@ -159,7 +164,8 @@ export function openItem<T extends ItemPlace & { readonly blob: Buffer }>(
   return { ...row, blob, hash: held(encryption).unmask(row.hash, row.blob) };
 }
 
-function held(encryption: Encryption | undefined): Encryption {
+/** Throws `checkpoint_unreadable` where there is no key for what is sealed. */
+export function held(encryption: Encryption | undefined): Encryption {
   if (encryption) return encryption;
   throw new PawlError(
     "checkpoint_unreadable",

@@ -132,6 +132,7 @@ create table effects (
   idempotency_key text,
   attempt integer default 1 not null,
   deadline timestamp with time zone,
+  is_unknown boolean generated always as ((state = 'unknown'::text)) not null,
   constraint effects_columns_of_state CHECK (
 CASE state
     WHEN 'reserved'::text THEN ((dispatched_at IS NULL) AND (deadline IS NULL) AND (settled_at IS NULL) AND (result IS NULL))
@@ -166,8 +167,10 @@ create table file_changes (
 create table file_contents (
   thread_id text not null,
   hash bytea not null,
-  content bytea not null,
+  content bytea,
   created_at timestamp with time zone default now() not null,
+  sealed bytea,
+  constraint file_contents_one_form CHECK ((num_nonnulls(content, sealed) = 1)),
   constraint file_contents_pkey PRIMARY KEY (thread_id, hash)
 );
 
@@ -320,6 +323,8 @@ CREATE INDEX checkpoints_newest ON public.checkpoints USING btree (thread_id, ch
 CREATE UNIQUE INDEX effect_abandoned_once ON public.effect_answers USING btree (thread_id, key, attempt, task_id) WHERE ((refusal IS NULL) AND (decision = 'abandon'::text));
 
 CREATE UNIQUE INDEX effect_decided_once ON public.effect_answers USING btree (thread_id, key, attempt) WHERE ((refusal IS NULL) AND (decision = ANY (ARRAY['happened'::text, 'not_happened'::text])));
+
+CREATE INDEX effects_unknown ON public.effects USING btree (tenant, thread_id, key) WHERE is_unknown;
 
 CREATE UNIQUE INDEX one_head_per_thread ON public.runs USING btree (thread_id) WHERE ready;
 

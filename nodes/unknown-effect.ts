@@ -21,14 +21,14 @@ const DECISIONS = ["happened", "not_happened", "abandon"] as const;
 const remark = z.string().nullish();
 
 const Decided = z.strictObject({ type: z.enum(DECISIONS), result: z.unknown().optional(), message: remark });
-/** What clients for approvals can say. To reject or to ignore leaves the call alone. */
+/** What clients for approvals can say. To reject, with any other words, or to ignore leaves the call alone. */
 const Refused = z
   .object({ type: z.enum(["reject", "ignore"]), message: remark, args: remark })
   .transform(({ message, args }) => ({ type: "abandon" as const, message: message ?? args }));
-/** agent-inbox has a field for text: one of the three words, typed on purpose. */
+/** Where a client has a field for text (agent-inbox for a response, agent-chat-ui for a rejection): one of the three words, typed on purpose. */
 const Written = z
   .object({
-    type: z.enum(["response", "respond"]),
+    type: z.enum(["response", "respond", "reject"]),
     args: z.enum(DECISIONS).nullish(),
     message: z.enum(DECISIONS).nullish(),
   })
@@ -39,7 +39,7 @@ const Written = z
     return z.NEVER;
   });
 
-const UnknownAnswer = inAnyDialect(z.union([Decided, Refused, Written]));
+const UnknownAnswer = inAnyDialect(z.union([Decided, Written, Refused]));
 
 /** As JSON Schema: a zod schema would make an unreadable answer fail the run. */
 const responseSchema = z.toJSONSchema(UnknownAnswer, { io: "input", reused: "ref" });
@@ -69,7 +69,7 @@ export async function answered(about: UnknownQuestion, execute: () => Promise<To
 export function questionAboutEffect({ call, tool }: UnknownQuestion, effect: UnknownEffect) {
   const { name, args } = call;
   const { refusal, idempotency_key, attempt, dispatched_at, deadline } = effect;
-  const asked = `"${name}" was sent at ${dispatched_at}, and whether it happened is not known. Look at the other side, then answer: "happened" (with its result, if there is one), "not_happened" (it is then sent, not before ${deadline}) or "abandon" (it is left as it is).\n\n${tool.description}`;
+  const asked = `"${name}" was sent at ${dispatched_at}, and whether it happened is not known. Look at the other side, then answer: "happened" (with its result, if there is one), "not_happened" (it is then sent, not before ${deadline}) or "abandon" (it is left as it is). Where there are only buttons, give that one word as the response, or as the reason of a rejection.\n\n${tool.description}`;
   return {
     kind: "effect_unknown",
     tool_call_id: call.id,

@@ -5,6 +5,7 @@
 import { isGraphDrained, type RunControl } from "@langchain/langgraph";
 import type { CheckpointTuple } from "@langchain/langgraph-checkpoint";
 import type pg from "pg";
+import { encryptionOf } from "../checkpoints/encryption.ts";
 import type { FencedSaver } from "../checkpoints/fenced-saver.ts";
 import { FilesInPostgres } from "../checkpoints/files.ts";
 import { QuestionTracker } from "../checkpoints/question-tracker.ts";
@@ -103,9 +104,10 @@ async function streamEvents(
 
 function hostFor({ pool, run, signal }: AttemptOptions): Host {
   const startedAt = run.kwargs.checkpoint?.checkpoint_id;
+  const kept = { owner: run, encryption: encryptionOf(pool) };
   return {
-    ledger: new RunLedger({ db: pool, owner: run, run, signal, durability: run.kwargs.durability }),
-    files: (checkpointId) => new FilesInPostgres({ db: repeatable(pool), owner: run, checkpointId, startedAt }),
+    ledger: new RunLedger({ ...kept, db: pool, run, signal, durability: run.kwargs.durability }),
+    files: (checkpointId) => new FilesInPostgres({ ...kept, db: repeatable(pool), checkpointId, startedAt }),
     now: () => new Date(),
     random: () => Math.random(),
     id: () => uuidv7(),

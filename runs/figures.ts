@@ -1,5 +1,6 @@
 /** How full the queue is and how the workers do, of all processes on this database and of all tenants. */
 import type { Queryable } from "../db/pool.ts";
+import { openUnknown } from "./effects/list.ts";
 
 export interface WorkerFigures {
   readonly worker_id: string;
@@ -18,6 +19,8 @@ export interface Figures {
   readonly suspects: number;
   /** Seconds since the longest waiting run that may be claimed became due; 0 if none waits. */
   readonly longest_wait: number;
+  /** Effects of unknown outcome that nobody has decided to leave alone. */
+  readonly unknown_effects: number;
   /** Those whose lease is not over. */
   readonly workers: readonly WorkerFigures[];
 }
@@ -31,6 +34,7 @@ export async function readFigures(db: Queryable): Promise<Figures> {
              count(*) filter (where suspect)::int as suspects,
              coalesce(greatest(0, extract(epoch from clock_timestamp() - min(run_after) filter (where ready and status = 'pending'))), 0)::float8
                as longest_wait,
+             (select count(*)::int from ${openUnknown}) as unknown_effects,
              (select coalesce(json_agg(json_build_object('worker_id', worker_id, 'host', host, 'pid', pid, 'concurrency', concurrency,
                                                          'loop_lag_ms', loop_lag_ms)), '[]')
                 from workers where lease_until > now()) as workers

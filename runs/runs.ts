@@ -16,7 +16,7 @@ import type { Graphs, RunEvent, RunOutcome, RunRef, Runs } from "./index.ts";
 import type { Principal } from "../lib/principal.ts";
 import { lockThread, settleThread } from "./queue.ts";
 import { deleteThread } from "./threads/delete.ts";
-import { graphFrom, refuseChangedGraph } from "./skew/find.ts";
+import { buildFrom, refuseChangedGraph } from "./skew/find.ts";
 import { findRun, getRun, listRuns, readValues } from "./read.ts";
 import type { ThreadTtl } from "./threads/ttl.ts";
 
@@ -35,7 +35,7 @@ export interface RunsOptions {
 
 export function createRuns({ pool, graphs, hub, signals, answering, onWork, defaultTtl }: RunsOptions): Runs {
   const saver = new Saver(pool);
-  const graphOf = graphFrom(graphs);
+  const buildOf = buildFrom(graphs);
   const sources = { db: pool, hub, signals };
   /** Where the runs are whose creating POST is being answered: it follows them at once. */
   const fresh = new Map<string, { readonly tenant: string; readonly thread_id: string }>();
@@ -63,7 +63,7 @@ export function createRuns({ pool, graphs, hub, signals, answering, onWork, defa
           pool,
           defaultTtl,
           pendingQuestions: (tx, at) => pendingQuestions(saver, at, tx),
-          refuseChangedGraph: (tx, thread) => refuseChangedGraph({ saver, db: tx, graphOf }, thread),
+          refuseChangedGraph: (tx, thread) => refuseChangedGraph({ saver, db: tx, buildOf }, thread),
           mayBeResent: (earlier) => answering.mayBeResent(earlier),
         },
         { principal, body, options, newRunId },

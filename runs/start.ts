@@ -30,7 +30,7 @@ export async function startOf(options: StartOptions): Promise<Start> {
   const { thread_id, kwargs } = run;
   const hasBegun = run.attempt > 1 && (await hasStored(run, saver));
   const checkpoint = hasBegun ? undefined : kwargs.checkpoint;
-  if (hasBegun || goesOn(kwargs)) await refuseUnfit(options, checkpoint);
+  if (hasBegun || goesOn(kwargs)) await refuseUnfit(options, { checkpoint, hasBegun });
   const pending = kwargs.answers
     ? await pendingQuestions(saver, { thread_id, ...(checkpoint && { checkpoint_id: checkpoint.checkpoint_id }) })
     : [];
@@ -46,13 +46,21 @@ export async function startOf(options: StartOptions): Promise<Start> {
   return { input, checkpoint: kwargs.answers ? checkpoint : await unused(options, checkpoint) };
 }
 
-/** Also for a run that another build has begun: what it has done stays as it is, for a build that knows it. */
-async function refuseUnfit({ run, graph, saver, db }: StartOptions, checkpoint: RunKwargs["checkpoint"]) {
-  const root = rootOf(checkpoint);
+/**
+ * Also for a run that another build has begun: what it has done stays as it is, for a build that knows it. Each deployment
+ * meets such runs, most of them right after their model; what a model has invented must not end them, so that a call comes
+ * from another build is then no sign of a tool that was there.
+ */
+async function refuseUnfit(
+  { run, graph, saver, db }: StartOptions,
+  start: Pick<Start, "checkpoint"> & { hasBegun: boolean },
+) {
+  const root = rootOf(start.checkpoint);
   const { thread_id, graph_id } = run;
   const { configurable } = run.kwargs.config;
   if (root) {
-    await refuseChangedGraph({ saver, db, graphOf: async () => graph }, { thread_id, graph_id, configurable, ...root });
+    const buildOf = async () => ({ graph, hash: start.hasBegun ? null : run.graph_hash });
+    await refuseChangedGraph({ saver, db, buildOf }, { thread_id, graph_id, configurable, ...root });
   }
 }
 

@@ -10,15 +10,18 @@ import { createLog, type Log } from "../lib/log.ts";
 import { modelAddress } from "../models/endpoint.ts";
 import { acceptRestoredDatabase } from "../runs/restored.ts";
 import { checkParkedThreads } from "./check-parked.ts";
+import { endOrderly, type Running } from "./end-orderly.ts";
 import { isolateRuns } from "./isolate.ts";
 import { loadGraphs } from "./load-graphs.ts";
 import { startServer } from "./main.ts";
 import { applySchema, labelOf, openDatabase, type OpenDatabase } from "./open-database.ts";
 import { type Project, readProject } from "./project.ts";
 import { exportTo, importFrom } from "./transfer.ts";
-import { openRuntime } from "./runtime.ts";
 import { serveSandboxes } from "./sandbox-server.ts";
 import { testSandboxes } from "./sandboxes.ts";
+import { endWhenStuck } from "./watchdog.ts";
+import { work } from "./work.ts";
+import { keepWorkerApart } from "./worker-apart.ts";
 
 const HELP = `Usage: pawl <command> [options]
 
@@ -35,6 +38,7 @@ const HELP = `Usage: pawl <command> [options]
   --host <address>  where to listen      (127.0.0.1)
   --port <number>   0 for any free one   (2024, or the next that is free)
   --no-workers      serve: execute no runs here
+  --workers-apart   serve: execute runs in a process beside this one, so that a node that computes holds up no request
   --insecure        serve: let everybody who reaches the address drive the server
   --stock           export, import: the tables are those of LangGraph's own saver
   --thread <id>     import: under this id
@@ -46,17 +50,7 @@ The environment configures the rest: DATABASE_URL, MODEL_BASE_URL, MODEL_NAME, M
 
 const COMMANDS = ["serve", "worker", "migrate", "export", "import", "sandbox-server"] as const;
 
-/** How long running graphs have to get to their next step, and the whole process to end, after the first signal. */
-const GRACE_MS = 15_000;
-const DEADLINE_MS = 25_000;
-
 const say = (text: string): void => void process.stdout.write(text);
-
-/** What a command leaves running. */
-interface Running {
-  onDatabaseChanged(handler: (error: PawlError) => void): void;
-  close(graceMs: number): Promise<void>;
-}
 
 await main().catch((thrown: unknown) => {
   const error = asError(thrown);
@@ -83,8 +77,8 @@ async function main(): Promise<void> {
     log.info({ file: project.missingEnvFile }, "the project's env file is missing");
   const database = await openDatabase(config(), log);
   try {
-    const running = command === "serve" ? serve(options, { project, log, database }) : work({ project, log, database });
-    endOrderly(await running, { log, database });
+    const ground = { project, log, database };
+    endOnSignal(await (command === "serve" ? serve(options, ground) : executeOnly(ground)), ground);
   } catch (error) {
     await database.stop();
     throw error;
@@ -162,6 +156,7 @@ function readArguments(args: string[]) {
   if ((values.check || values.restored) && command !== "migrate") {
     exitWithUsage("--check and --restored are for migrate");
   }
+  if (values["no-workers"] && values["workers-apart"]) exitWithUsage("--no-workers or --workers-apart");
   if (values.check && values.restored) exitWithUsage("--check changes nothing, and --restored does");
   const port = values.port === undefined ? undefined : Number(values.port);
   if (port !== undefined && !(Number.isInteger(port) && port >= 0 && port <= 65_535)) {
@@ -180,6 +175,7 @@ function parseOrExit(args: string[]) {
         host: { type: "string", default: "127.0.0.1" },
         port: { type: "string" },
         "no-workers": { type: "boolean", default: false },
+        "workers-apart": { type: "boolean", default: false },
         insecure: { type: "boolean", default: false },
         check: { type: "boolean", default: false },
         restored: { type: "boolean", default: false },
@@ -209,18 +205,29 @@ type Options = ReturnType<typeof readArguments>["options"];
 
 async function serve(options: Options, { project, log, database }: Ground): Promise<Running> {
   const port = options.port ?? config().port;
-  const server = await startServer({
+  const { connection } = database;
+  const works = !options["no-workers"] && !options["workers-apart"];
+  const { graphs, threadRetention } = project;
+  const order = { project: { graphs, threadRetention }, connection };
+  const workers = options["workers-apart"] ? keepWorkerApart(order, log) : undefined;
+  const started = startServer({
     config: config(),
     log,
-    connection: database.connection,
-    graphs: await loadGraphs(project.graphs),
-    threadRetention: project.threadRetention,
+    connection,
+    graphs: await loadGraphs(graphs),
+    threadRetention,
     host: options.host,
-    works: !options["no-workers"],
-    startIsolated: isolateRuns({ sources: project.graphs, connection: database.connection, log }),
+    works,
+    startIsolated: isolateRuns({ sources: graphs, connection, log }),
     isInsecure: options.insecure,
     ...(port !== undefined && { port }),
+    ...(workers && { workers }),
   });
+  const server = await started.catch(async (error: unknown) => {
+    await workers?.drain();
+    throw error;
+  });
+  await workers?.ready;
   const { label } = await modelAddress();
   const name = config().model.name;
   const studio = `https://smith.langchain.com/studio/?baseUrl=${encodeURIComponent(server.url)}`;
@@ -228,69 +235,29 @@ async function serve(options: Options, { project, log, database }: Ground): Prom
     `Pawl listens on ${server.url}${server.moved ? " (the default port is taken)" : ""}\n` +
       `  database  ${database.label}\n` +
       `  model     ${name === undefined ? label : `${name} at ${label}`}\n` +
-      `  graphs    ${project.graphs.map(({ graphId }) => graphId).join(", ")}\n` +
+      `  graphs    ${graphs.map(({ graphId }) => graphId).join(", ")}\n` +
       `  Studio    ${studio}\n` +
       `Ready after ${(performance.now() / 1_000).toFixed(1)} s\n`,
   );
-  if (!options["no-workers"]) void testSandboxes(config().sandboxMin, log);
+  if (works) void testSandboxes(config().sandboxMin, log);
   return server;
 }
 
-async function work({ project, log, database }: Ground): Promise<Running> {
-  const graphs = await loadGraphs(project.graphs);
-  const { connection } = database;
-  const runtime = await openRuntime({
-    config: config(),
-    log,
-    connection,
-    graphs,
-    works: true,
-    startIsolated: isolateRuns({ sources: project.graphs, connection, log }),
-    threadRetention: project.threadRetention,
-  });
+async function executeOnly({ project, log, database }: Ground): Promise<Running> {
+  const running = await work({ project, connection: database.connection, log });
   say(`Pawl executes runs of ${database.label}\nReady after ${(performance.now() / 1_000).toFixed(1)} s\n`);
-  void testSandboxes(config().sandboxMin, log);
-  return {
-    onDatabaseChanged: (handler) => runtime.onDatabaseChanged(handler),
-    async close(graceMs) {
-      await runtime.drain(graceMs);
-      await runtime.close();
-    },
-  };
+  return running;
 }
 
 /** First signal: everything in order, within the deadline. Second signal: at once. Postgres goes last. */
-function endOrderly(running: Running, { log, database }: Pick<Ground, "log" | "database">): void {
-  let isEnding = false;
-  const end = (signal: NodeJS.Signals) => {
-    if (isEnding) process.exit(1);
-    isEnding = true;
-    log.info({ signal }, "stopping");
-    setTimeout(() => {
-      log.error({}, "not stopped in time");
-      process.exit(1);
-    }, DEADLINE_MS).unref();
-    running
-      .close(GRACE_MS)
-      .then(() => database.stop())
-      .then(
-        () => process.exit(0),
-        (error: unknown) => {
-          log.error({ error }, "stopping failed");
-          process.exit(1);
-        },
-      );
+function endOnSignal(running: Running, { log, database }: Pick<Ground, "log" | "database">): void {
+  endWhenStuck();
+  const begin = endOrderly(running, { log, letGo: () => database.stop() });
+  const end = (signal: NodeJS.Signals): void => {
+    if (!begin(signal)) process.exit(1);
   };
-  // Graphs are others' code, and up to as many runs as this process executes would pay for one forgotten promise.
-  process.on("unhandledRejection", (error) => log.error({ error: asError(error) }, "unhandled rejection"));
   process.on("SIGTERM", end);
   process.on("SIGINT", end);
-  // At once: what runs do from here on cannot be written down.
-  running.onDatabaseChanged((error) => {
-    log.error({ error }, "the database was rewound");
-    process.stderr.write(`pawl: ${error.message}\n`);
-    process.exit(1);
-  });
   database.onExit((error) => {
     log.error({ error }, "the database is gone");
     process.exit(1);

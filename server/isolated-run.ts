@@ -14,12 +14,14 @@ import { RunWorker } from "../runs/worker.ts";
 import { closeExecutors } from "../tools/sandbox/select.ts";
 import type { IsolatedOrder, IsolatedReport } from "./isolate.ts";
 import { loadGraphs } from "./load-graphs.ts";
+import { endWhenStuck } from "./watchdog.ts";
 
 /** Milliseconds for the run to get to its next step, once its parent says that it is to stop. */
 const GRACE_MS = 15_000;
 
 const order = await new Promise<IsolatedOrder>((resolve) => process.once("message", resolve));
 const { connection, run, source } = order;
+endWhenStuck();
 const log = createLog(config().logLevel);
 // As in cli.ts: a promise that a graph forgets is no death.
 process.on("unhandledRejection", (error) => log.error({ error: asError(error) }, "unhandled rejection"));

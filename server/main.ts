@@ -5,12 +5,14 @@ import type { Config } from "../lib/config.ts";
 import { PawlError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { modelReadiness } from "../models/readiness.ts";
+import { listEffects } from "../runs/effects/list.ts";
 import { readFigures } from "../runs/figures.ts";
 import type { Graphs } from "../runs/index.ts";
 import type { StartIsolated } from "../runs/isolation.ts";
 import { createApp } from "./app.ts";
 import { assistantRoutes } from "./assistants.ts";
 import { sandboxStates } from "../tools/sandbox/select.ts";
+import { effectRoutes } from "./effects.ts";
 import { fileRoutes } from "./files.ts";
 import { isLoopback } from "./guard.ts";
 import { listen } from "./listen.ts";
@@ -33,6 +35,8 @@ export interface ServeOptions {
   readonly port?: number;
   /** Whether this process executes runs too. */
   readonly works: boolean;
+  /** Workers that belong to this server and are in another process: they drain with it. */
+  readonly workers?: { drain(): Promise<void> };
   /** See `RuntimeOptions`. */
   readonly startIsolated?: StartIsolated;
   readonly threadRetention?: ThreadRetention | undefined;
@@ -91,6 +95,7 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
       }),
       threadRoutes(runtime.threads),
       fileRoutes(runtime.threads.files),
+      effectRoutes((principal, search) => listEffects(runtime.pool, principal, search)),
       assistantRoutes(runtime.assistants),
     ],
   });
@@ -105,7 +110,7 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
         closing.abort();
         listening.stopAccepting();
         const deadline = performance.now() + graceMs;
-        await runtime.drain(graceMs);
+        await Promise.all([runtime.drain(graceMs), options.workers?.drain()]);
         // The runs go on elsewhere, if there is an elsewhere: their ends can still be told from here.
         if (await isWorkedOn(runtime)) await openAnswers.settled(deadline - performance.now());
         await listening.close();

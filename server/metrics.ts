@@ -45,6 +45,7 @@ export function createMetrics({ figures, pools }: MetricsOptions): Metrics {
   const pending = gauge("lg_api_num_pending_runs", "Runs that wait to be executed");
   const running = gauge("lg_api_num_running_runs", "Runs that execute");
   const suspects = gauge("pawl_suspect_runs", "Live runs that execute alone, since a worker died with them");
+  const unknownEffects = gauge("pawl_unknown_effects", "Effects of unknown outcome that wait for a person's decision");
   const longestWait = gauge("pawl_longest_wait_seconds", "Since the longest waiting run became due");
   const workersMax = gauge("lg_api_workers_max", "Runs that all workers can execute at once");
   const workersActive = gauge("lg_api_workers_active", "Places of workers that are taken");
@@ -80,6 +81,7 @@ export function createMetrics({ figures, pools }: MetricsOptions): Metrics {
     running.set(now.running);
     suspects.set(now.suspects);
     longestWait.set(now.longest_wait);
+    unknownEffects.set(now.unknown_effects);
     const places = now.workers.reduce((sum, { concurrency }) => sum + concurrency, 0);
     workersMax.set(places);
     workersActive.set(now.running);

@@ -3,22 +3,27 @@
  * fence: a worker that lost its lease dispatches, settles and decides nothing. `dispatched` and what ends it wait for
  * the disk even where the database does not by itself; `reserved` leaves that to them.
  */
+import type { Encryption } from "../../checkpoints/encryption.ts";
 import { untilReachable } from "../../db/connection-error.ts";
 import { type Owner, fence, leaseLost } from "../../db/fence.ts";
 import type { Queryable } from "../../db/pool.ts";
 import { cameFrom, type EffectAnswer, type EffectState, type KnownEffect } from "../../lib/effect.ts";
 import type { AnsweredEffect, EffectOutcome, EffectRows, TaskEffect } from "../../lib/effect-ledger.ts";
 import { type EffectRow, isAbandonment, type RecordedAnswer } from "../../lib/effect-row.ts";
+import { readResult, storedResult } from "./sealed-results.ts";
 
 export interface EffectRowsOptions {
   readonly db: Queryable;
   readonly owner: Owner;
+  /** Seals results; they are stored in clear without. */
+  readonly encryption: Encryption | undefined;
   readonly run: { readonly run_id: string; readonly tenant: string };
   /** Aborted when the run is cancelled or its worker lost the lease. */
   readonly signal: AbortSignal;
 }
 
 interface Row {
+  readonly key: string;
   readonly state: EffectState;
   readonly attempt: number;
   readonly result: string | null;
@@ -30,11 +35,14 @@ interface Row {
 }
 
 /** Rows of older processes have no deadline: their effects take seconds, so after this long none is under way. */
-const deadline = "coalesce(e.deadline, e.dispatched_at + interval '10 minutes')";
+export const deadline = "coalesce(e.deadline, e.dispatched_at + interval '10 minutes')";
+
+/** What the other side was told. */
+export const idempotencyKey = "coalesce(e.idempotency_key, e.thread_id || ':' || e.key)";
 
 /** For a row `e` of the effects, with the thread in $1, the key in $3 and the task in $4. */
 const columns = `
-  e.state, e.attempt, e.result, coalesce(e.idempotency_key, e.thread_id || ':' || e.key) as idempotency_key,
+  e.key, e.state, e.attempt, e.result, ${idempotencyKey} as idempotency_key,
   e.dispatched_at, ${deadline} as deadline,
   (extract(epoch from ${deadline} - clock_timestamp()) * 1000)::float8 as ms_to_deadline,
   (select coalesce(json_agg(json_build_object('attempt', a.attempt, 'decision', a.decision, 'refusal', a.refusal,
@@ -51,12 +59,14 @@ const durable = `durable as materialized (
 export class EffectsInPostgres implements EffectRows {
   readonly #db: Queryable;
   readonly #owner: Owner;
+  readonly #encryption: Encryption | undefined;
   readonly #run: EffectRowsOptions["run"];
   readonly #signal: AbortSignal;
 
-  constructor({ db, owner, run, signal }: EffectRowsOptions) {
+  constructor({ db, owner, encryption, run, signal }: EffectRowsOptions) {
     this.#db = db;
     this.#owner = owner;
+    this.#encryption = encryption;
     this.#run = run;
     this.#signal = signal;
   }
@@ -144,7 +154,7 @@ export class EffectsInPostgres implements EffectRows {
         key,
         attempt,
         state,
-        result === undefined ? null : JSON.stringify(result),
+        result === undefined ? null : storedResult(this.#encryption, this.#place(key, attempt), result),
         cameFrom[state],
         files?.checkpointId ?? null,
         files?.version ?? null,
@@ -197,7 +207,7 @@ export class EffectsInPostgres implements EffectRows {
         ordinal,
         decision,
         message,
-        JSON.stringify(result),
+        storedResult(this.#encryption, this.#place(key, attempt), result),
         this.#run.run_id,
       ],
     });
@@ -205,20 +215,30 @@ export class EffectsInPostgres implements EffectRows {
   }
 
   async known(toolCallIds: readonly string[]): Promise<KnownEffect[]> {
-    const { rows } = await this.#db.query<{ tool_call_id: string; state: EffectState; result: string | null }>({
-      name: "known-effects",
-      // Keys of older processes: the call's id and 64 hexadecimal digits.
-      text: `
+    const { rows } = await this.#db.query<Pick<Row, "key" | "state" | "attempt" | "result"> & { tool_call_id: string }>(
+      {
+        name: "known-effects",
+        // Keys of older processes: the call's id and 64 hexadecimal digits.
+        text: `
         select * from (
-          select coalesce(tool_call_id, left(key, -65)) as tool_call_id, state, result from effects where thread_id = $1) known
+          select coalesce(tool_call_id, left(key, -65)) as tool_call_id, key, state, attempt, result from effects where thread_id = $1) known
          where tool_call_id = any($2)`,
-      values: [this.#owner.thread_id, toolCallIds],
-    });
-    return rows.map(({ tool_call_id, state, result }) => ({
-      toolCallId: tool_call_id,
-      state,
-      ...(result !== null && { result: JSON.parse(result) as unknown }),
+        values: [this.#owner.thread_id, toolCallIds],
+      },
+    );
+    return rows.map((row) => ({
+      toolCallId: row.tool_call_id,
+      state: row.state,
+      ...(row.result !== null && { result: this.#resultOf(row) }),
     }));
+  }
+
+  #resultOf({ key, attempt, result }: Pick<Row, "key" | "attempt" | "result">): unknown {
+    return result === null ? undefined : readResult(this.#encryption, this.#place(key, attempt), result);
+  }
+
+  #place(key: string, attempt: number) {
+    return { thread_id: this.#owner.thread_id, key, attempt };
   }
 
   #keys(key: string, taskId: string): string[] {
@@ -233,7 +253,7 @@ export class EffectsInPostgres implements EffectRows {
     return {
       state: row.state,
       attempt: row.attempt,
-      result: row.result === null ? undefined : (JSON.parse(row.result) as unknown),
+      result: this.#resultOf(row),
       idempotencyKey: row.idempotency_key,
       dispatchedAt: row.dispatched_at ?? never,
       deadline: row.deadline ?? never,

@@ -7,10 +7,11 @@ import { readStandings, type Standing } from "../../checkpoints/read-parked.ts";
 import type { Saver } from "../../checkpoints/saver.ts";
 import type { Queryable } from "../../db/pool.ts";
 import { asError, isPawlError } from "../../lib/errors.ts";
-import { offeredTools } from "../../lib/offered-tools.ts";
+import { offeredTools, toolsOfAgent } from "../../lib/offered-tools.ts";
 import type { AnyGraph, Graphs, RunKwargs } from "../index.ts";
 import { graphAt } from "../threads/graph.ts";
 import { missingParts } from "./compare.ts";
+import { lostCalls } from "./lost-calls.ts";
 import { graphChanged, type SkewReason } from "./reason.ts";
 
 export interface ParkedThread {
@@ -22,16 +23,25 @@ export interface ParkedThread {
   readonly configurable: Readonly<Record<string, unknown>>;
 }
 
+export interface Build {
+  readonly graph: AnyGraph;
+  /** See `LoadedGraph`; null if it is not known. */
+  readonly hash: string | null;
+}
+
 export interface SkewContext {
   readonly saver: Saver;
   /** Where to read: whoever holds a transaction reads in it. */
   readonly db: Queryable;
   /** The loaded graph; undefined when there is none of that id. Throws `graph_invalid`. */
-  readonly graphOf: (thread: ParkedThread) => Promise<AnyGraph | undefined>;
+  readonly buildOf: (thread: ParkedThread) => Promise<Build | undefined>;
 }
 
-export function graphFrom(graphs: Graphs): SkewContext["graphOf"] {
-  return async ({ graph_id, configurable }) => graphs.get(graph_id)?.resolve({ configurable });
+export function buildFrom(graphs: Graphs): SkewContext["buildOf"] {
+  return async ({ graph_id, configurable }) => {
+    const loaded = graphs.get(graph_id);
+    return loaded && { graph: await loaded.resolve({ configurable }), hash: loaded.hash };
+  };
 }
 
 /**
@@ -74,14 +84,17 @@ export async function findSkew(
 
 async function reasonsOf(context: SkewContext, thread: ParkedThread, standing: Standing): Promise<SkewReason[]> {
   const { graph_id, configurable } = thread;
-  const graph = await context.graphOf(thread).catch(asError);
-  if (!graph) return [{ kind: "graph_gone", graph_id }];
-  if (graph instanceof Error) return [{ kind: "graph_invalid", message: graph.message }];
-  const levels = await levelsOf(context.db, { saver: context.saver, graph, configurable }, standing);
+  const build = await context.buildOf(thread).catch(asError);
+  if (!build) return [{ kind: "graph_gone", graph_id }];
+  if (build instanceof Error) return [{ kind: "graph_invalid", message: build.message }];
+  const levels = await levelsOf(context.db, { saver: context.saver, ...build, configurable }, standing);
   const questions = questionsOf(standing);
-  const missing = levels.flatMap((level) => level.missing);
   const lost = questions.flatMap((question) => lostQuestion(question, levels));
-  const reasons = [...missing, ...lost];
+  const asked = lost.flatMap((reason) => (reason.kind === "tool_gone" ? [reason.tool] : []));
+  const missing = levels.flatMap((level) => level.missing);
+  // The call behind a question about its tool is the same loss.
+  const others = missing.filter((reason) => reason.kind !== "tool_gone" || !asked.includes(reason.tool));
+  const reasons = [...others, ...lost];
   // A thread that is at its end needs nothing; what a key holds counts for who goes on from here.
   const isDue = levels.some(({ tasks }) => tasks.size > 0) || reasons.some(({ kind }) => kind !== "state_key_gone");
   return isDue ? reasons : [];
@@ -96,32 +109,27 @@ interface Level {
   readonly tasks: ReadonlySet<string>;
 }
 
-interface Resolved {
+interface Resolved extends Build {
   readonly saver: Saver;
-  readonly graph: AnyGraph;
   readonly configurable: ParkedThread["configurable"];
 }
 
-async function levelsOf(
-  db: Queryable,
-  { saver, graph, configurable }: Resolved,
-  { root, below }: Standing,
-): Promise<Level[]> {
-  const levels = [await levelOf(db, { saver, graph, configurable }, root)];
+async function levelsOf(db: Queryable, resolved: Resolved, { root, below }: Standing): Promise<Level[]> {
+  const levels = [await levelOf(db, resolved, root)];
   for (const [ns, tuple] of below) {
     // A subgraph that a function calls is not to be found from outside: of that one nothing is known.
-    const inner = await graphAt(graph, ns).catch((error: unknown) => {
+    const inner = await graphAt(resolved.graph, ns).catch((error: unknown) => {
       if (isPawlError(error, "checkpoint_not_found")) return undefined;
       throw error;
     });
-    if (inner) levels.push(await levelOf(db, { saver, graph: inner, configurable }, tuple));
+    if (inner) levels.push(await levelOf(db, { ...resolved, graph: inner }, tuple));
   }
   return levels;
 }
 
 async function levelOf(
   db: Queryable,
-  { saver, graph, configurable }: Resolved,
+  { saver, graph, hash, configurable }: Resolved,
   tuple: CheckpointTuple,
 ): Promise<Level> {
   const { thread_id, checkpoint_ns: ns } = tuple.config.configurable as { thread_id: string; checkpoint_ns: string };
@@ -135,10 +143,11 @@ async function levelOf(
   const at = ns === "" ? {} : { ns };
   try {
     const { tasks } = await graph.getState({ configurable: place });
+    const lost = lostCalls({ graph, hash, tuple, due: tasks.map(({ name }) => name) });
     return {
       ns,
       graph,
-      missing: missing.map((reason) => ({ ...reason, ...at })),
+      missing: [...missing, ...lost].map((reason) => ({ ...reason, ...at })),
       tasks: new Set(tasks.map(({ id }) => id)),
     };
   } catch (thrown) {
@@ -170,7 +179,8 @@ function lostQuestion({ interrupt_id, ns, path, value }: PendingQuestion, levels
   if (readable.some(({ tasks }) => !path.some((id) => tasks.has(id)))) {
     return [{ kind: "question_gone", interrupt_id, ...at }];
   }
-  const offered = offeredTools((above.at(-1) ?? above[0])?.graph ?? {});
+  const asking = above.at(-1)?.graph;
+  const offered = asking && (offeredTools(asking) ?? toolsOfAgent(asking.nodes));
   const asked = offered ? toolsOf(value).filter((tool) => !offered.has(tool)) : [];
   return asked.map((tool) => ({ kind: "tool_gone", tool, interrupt_id, ...at }));
 }

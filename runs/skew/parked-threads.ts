@@ -2,7 +2,7 @@
 import type pg from "pg";
 import { Saver } from "../../checkpoints/saver.ts";
 import type { Graphs } from "../index.ts";
-import { findSkew, graphFrom, type ParkedThread } from "./find.ts";
+import { buildFrom, findSkew, type ParkedThread } from "./find.ts";
 import type { SkewReason } from "./reason.ts";
 
 export interface SkewedThread {
@@ -20,7 +20,7 @@ const PAGE = 100;
 
 /** Of all tenants, in the order of their ids. Each page costs three statements; a thread is read once. */
 export async function* findSkewedThreads(pool: pg.Pool, graphs: Graphs): AsyncGenerator<SkewedThread> {
-  const context = { saver: new Saver(pool), db: pool, graphOf: graphFrom(graphs) };
+  const context = { saver: new Saver(pool), db: pool, buildOf: buildFrom(graphs) };
   for (let page = await readPage(pool, undefined); page.length > 0; page = await readPage(pool, page.at(-1))) {
     const found = await findSkew(context, page);
     for (const { thread_id, tenant, graph_id } of page) {

@@ -14,8 +14,9 @@ export type SkewReason = (
   | { readonly kind: "state_unreadable"; readonly message: string }
   /** The graph does not lead to the task that asks, so the answer would reach nobody. */
   | { readonly kind: "question_gone"; readonly interrupt_id: string }
-  /** The approval is for a call of a tool that the graph does not offer. */
+  /** The question is about a call of a tool that the graph does not offer, or the call is due. */
   | { readonly kind: "tool_gone"; readonly tool: string; readonly interrupt_id: string }
+  | { readonly kind: "tool_gone"; readonly tool: string; readonly tool_call_id: string }
 ) & { readonly ns?: string };
 
 export function describeReason(reason: SkewReason): string {
@@ -40,7 +41,9 @@ function sentence(reason: SkewReason): string {
     case "question_gone":
       return `the task that asked question ${reason.interrupt_id} is gone`;
     case "tool_gone":
-      return `question ${reason.interrupt_id} is about the tool "${reason.tool}", which is gone`;
+      return "interrupt_id" in reason
+        ? `question ${reason.interrupt_id} is about the tool "${reason.tool}", which is gone`
+        : `the call ${reason.tool_call_id} of the tool "${reason.tool}" is due, and the tool is gone`;
   }
 }
 

@@ -9,6 +9,7 @@ import { ThreadId, uuidv7 } from "../../lib/ids.ts";
 import type { Principal } from "../../lib/principal.ts";
 import type { Graphs } from "../index.ts";
 import { copyEffects } from "../effects/copy.ts";
+import { resealResults } from "../effects/sealed-results.ts";
 import { getThread } from "./get.ts";
 import { graphOfThread } from "./graph.ts";
 import { refreshThread } from "./refresh.ts";
@@ -44,7 +45,11 @@ export async function copyThread(
     await copyThreadCheckpoints(tx, sourceId, copyId);
     await copyEffects(tx, sourceId, copyId);
     const encryption = encryptionOf(pool);
-    if (encryption) await resealCopy(tx, encryption, { from: sourceId, to: copyId });
+    if (encryption) {
+      const copied = { from: sourceId, to: copyId };
+      await resealCopy(tx, encryption, copied);
+      await resealResults(tx, encryption, copied);
+    }
     return source.status === "idle" || source.status === "interrupted";
   });
   // The copy is there: where its row cannot be brought up to date it says what the original's said.

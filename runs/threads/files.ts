@@ -1,6 +1,8 @@
 /** The files of a thread between its runs: those that its newest checkpoint has arrived at. */
 import type pg from "pg";
+import { encryptionOf } from "../../checkpoints/encryption.ts";
 import { collectFiles, FilesInPostgres } from "../../checkpoints/files.ts";
+import type { Owner } from "../../db/fence.ts";
 import { type Queryable, transaction } from "../../db/pool.ts";
 import type { VersionEntry } from "../../lib/file-versions.ts";
 import type { ThreadId } from "../../lib/ids.ts";
@@ -33,6 +35,8 @@ export interface ThreadFiles {
 }
 
 export function createThreadFiles(pool: pg.Pool): ThreadFiles {
+  const filesOf = (db: Queryable, owner: Owner): FilesInPostgres =>
+    new FilesInPostgres({ db, owner, encryption: encryptionOf(pool), checkpointId: "" });
   return {
     async list(principal, threadId, limit) {
       await getThread(pool, principal, threadId);
@@ -66,10 +70,6 @@ export function createThreadFiles(pool: pg.Pool): ThreadFiles {
         await collectFiles(tx, threadId);
       }),
   };
-}
-
-function filesOf(db: Queryable, owner: { thread_id: string; epoch: string }): FilesInPostgres {
-  return new FilesInPostgres({ db, owner, checkpointId: "" });
 }
 
 async function newestEntries(files: FilesInPostgres): Promise<VersionEntry[]> {

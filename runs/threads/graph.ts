@@ -16,6 +16,8 @@ export type CheckpointAt = z.infer<typeof CheckpointRef>;
 export interface ThreadGraph {
   readonly graph_id: string;
   readonly graph: AnyGraph;
+  /** See `LoadedGraph`. */
+  readonly hash: string | null;
   /** The `configurable` that the thread's runs had. */
   readonly configurable: Readonly<Record<string, unknown>>;
 }
@@ -40,7 +42,8 @@ export async function graphOfThread(
   if (thread.graph_id === null) return undefined;
   const configurable = thread.configurable ?? {};
   const { graph_id } = thread;
-  return { graph_id, graph: await loadGraph(graphs, graph_id, { configurable }), configurable };
+  const graph = await loadGraph(graphs, graph_id, { configurable });
+  return { graph_id, graph, hash: graphs.get(graph_id)?.hash ?? null, configurable };
 }
 
 export interface Place {

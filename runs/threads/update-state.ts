@@ -74,13 +74,13 @@ export async function updateState(
  */
 async function refuseUnfit(
   at: { saver: FencedSaver; db: Queryable },
-  { graph_id, graph, configurable }: ThreadGraph,
+  { graph_id, graph, hash, configurable }: ThreadGraph,
   { threadId, checkpoint }: { threadId: ThreadId; checkpoint: CheckpointAt },
 ): Promise<void> {
   if (checkpoint.checkpoint_ns) return; // the root that it belongs to is not named
   const { checkpoint_id } = checkpoint;
   await refuseChangedGraph(
-    { ...at, graphOf: async () => graph },
+    { ...at, buildOf: async () => ({ graph, hash }) },
     { thread_id: threadId, graph_id, configurable, ...(checkpoint_id && { checkpoint_id }) },
   );
 }

@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import { errorCodes, PawlError } from "../../lib/errors.ts";
 import { assistantRoutes } from "../../server/assistants.ts";
+import { effectRoutes } from "../../server/effects.ts";
 import { fileRoutes } from "../../server/files.ts";
 import { metaRoutes } from "../../server/meta.ts";
 import { createMetrics } from "../../server/metrics.ts";
@@ -25,6 +26,7 @@ test("the endpoints of the page are those of the server", () => {
     runRoutes(runs),
     threadRoutes(unused),
     files,
+    effectRoutes(unused),
     assistantRoutes(unused),
   ];
   const served = testApp({ routes }).routes.filter(({ method }) => method !== "ALL");

@@ -22,11 +22,11 @@ beforeEach(async () => {
   return () => side[Symbol.asyncDispose]();
 });
 
-const victim = ({ db }: RunsHost) =>
+const victim = ({ db }: RunsHost, env: Record<string, string> = {}) =>
   spawnWorker({
     graphs: { effect: "test/support/graphs/effect.ts:graph" },
     connection: db.connection,
-    env: { EFFECT_URL: side.url },
+    env: { EFFECT_URL: side.url, ...env },
   });
 
 interface Question {
@@ -189,4 +189,28 @@ test("killed again while it does what a person decided: the old answer does not 
   await passDeadline(on);
   const decided = await answer(on, threadId, { [again.question!.id]: { type: "not_happened" } });
   expect(decided).toEqual({ results: received, question: undefined, sent: [1] });
+});
+
+test("a sender that is stopped past its deadline and goes on: its late result lands nowhere, and a person decides", async () => {
+  await using on = await host();
+  await using worker = await victim(on, { PAWL_LEASE_SECONDS: "2" });
+  const reached = side.hold("send");
+  const threadId = await on.thread();
+  const { run_id } = await on.create(threadId, { context: { name: "irreversible" } });
+  const answerLate = await reached;
+  worker.process.kill("SIGSTOP");
+  await on.startWorker({ leaseSeconds: 2 });
+  const asked = await outcomeOf(on, threadId, run_id);
+  expect(asked).toMatchObject({ results: [], sent: [1], question: { value: { kind: "effect_unknown", attempt: 1 } } });
+  await passDeadline(on);
+  const rows = async () => (await on.db.pool.query("select * from effects")).rows;
+  const before = await rows();
+  expect(before).toMatchObject([{ state: "unknown" }]);
+
+  answerLate();
+  worker.process.kill("SIGCONT");
+  await worker.written(/run (given back|left to the queue)/); // it has tried to record the result by then
+  expect(await rows()).toEqual(before);
+  const decided = await answer(on, threadId, { [asked.question!.id]: { type: "happened", result: { receipt: 1 } } });
+  expect(decided).toEqual({ results: [{ ...received[0], reported_by: "reviewer" }], question: undefined, sent: [1] });
 });

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { createPool } from "../../db/pool.ts";
 import { localPrincipal } from "../../lib/principal.ts";
 import type { RunId } from "../../lib/ids.ts";
-import { silent, type TestDatabase, testDatabase, testServer } from "../support/database.ts";
+import { silent, type TestDatabase, testDatabase, type TestServer, testServer } from "../support/database.ts";
 import { Log, oneNode, runsHost } from "../support/runs.ts";
 
 const never = new AbortController().signal;
@@ -21,15 +21,16 @@ function gated() {
   return { graph, entered: entered.promise, open: gate.resolve };
 }
 
+/** The one database of a server that the test stops. */
+function databaseOf({ connection }: TestServer): TestDatabase {
+  const pool = createPool({ ...connection, max: 10, name: "test", log: silent });
+  return { connection, pool, [Symbol.asyncDispose]: () => pool.end() };
+}
+
 test("Postgres is restarted while a run executes: the run ends, and later runs too", async () => {
   await using server = await testServer();
-  const db: TestDatabase = {
-    connection: server.connection,
-    pool: createPool({ ...server.connection, max: 10, name: "test", log: silent }),
-    [Symbol.asyncDispose]: () => db.pool.end(),
-  };
   const { graph, entered, open } = gated();
-  await using host = await runsHost({ graph }, db);
+  await using host = await runsHost({ graph }, databaseOf(server));
   await host.startWorker();
   const threadId = await host.thread();
   const run = await host.create(threadId, { input: { log: ["asked"] } });
@@ -43,13 +44,8 @@ test("Postgres is restarted while a run executes: the run ends, and later runs t
 
 test("who asks for the end of a run while the database is away is told when it is back", async () => {
   await using server = await testServer();
-  const db: TestDatabase = {
-    connection: server.connection,
-    pool: createPool({ ...server.connection, max: 10, name: "test", log: silent }),
-    [Symbol.asyncDispose]: () => db.pool.end(),
-  };
   const { graph, entered, open } = gated();
-  await using host = await runsHost({ graph }, db);
+  await using host = await runsHost({ graph }, databaseOf(server));
   await host.startWorker();
   const elsewhere = await host.elsewhere();
   const run = await host.create(await host.thread(), { input: { log: ["asked"] } });

@@ -86,7 +86,7 @@ test("after a recovery from epoch 7 to 5 and two claims an old write would land;
   const next = { thread_id: threadId, epoch: String(8 + 2 ** 20) };
   const run = { run_id: runId, tenant: "default" };
   const { signal } = new AbortController();
-  const ledger = new RunLedger({ db: plain, owner: next, run, signal, durability: "sync" });
+  const ledger = new RunLedger({ encryption: undefined, db: plain, owner: next, run, signal, durability: "sync" });
   const again = ledger.perform({ key: "sent", taskId: "task", name: "send_email", kind: "irreversible" }, () =>
     Promise.reject(new Error("sent a second time")),
   );

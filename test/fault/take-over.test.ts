@@ -147,9 +147,15 @@ test("after a take-over the zombie's checkpoint, event, effect and end are refus
         log: await writer.lastRow(),
       }),
     () =>
-      new RunLedger({ db: pool, owner: zombie!, run: zombie!, signal: never, durability: "sync" }).perform(
-        { key: "late", name: "late", kind: "irreversible", taskId: "late" },
-        () => Promise.reject(new Error("it was dispatched")),
+      new RunLedger({
+        encryption: undefined,
+        db: pool,
+        owner: zombie!,
+        run: zombie!,
+        signal: never,
+        durability: "sync",
+      }).perform({ key: "late", name: "late", kind: "irreversible", taskId: "late" }, () =>
+        Promise.reject(new Error("it was dispatched")),
       ),
   ];
   for (const attempt of attempts) await expect(attempt()).rejects.toSatisfy((e) => isPawlError(e, "lease_lost"));

@@ -109,20 +109,26 @@ describe("it happened", () => {
     expect(sent).toHaveLength(1);
   });
 
-  test("needs no result, and can be typed into agent-inbox", async () => {
+  test.each([
+    ["agent-inbox", [{ type: "response", args: "happened" }]],
+    ["agent-chat-ui, as the reason of a rejection", { decisions: [{ type: "reject", message: "happened" }] }],
+  ])("needs no result, and can be typed into %s", async (_, answer) => {
     const { conversation } = await asked([lost]);
     model.current.script({ text: "Done." });
-    const messages = await conversation.answer([{ type: "response", args: "happened" }]);
+    const messages = await conversation.answer(answer);
     expect(results(messages)).toEqual([{ status: "ok", result: null, reported_by: "reviewer" }]);
   });
 });
 
 describe("it did not happen", () => {
-  test("counts after the deadline: the call is sent again, under the same key", async () => {
+  test.each([
+    ["bare", { type: "not_happened" }],
+    ["typed into agent-chat-ui", { decisions: [{ type: "reject", message: "not_happened" }] }],
+  ])("%s: counts after the deadline, and the call is sent again, under the same key", async (_, answer) => {
     const { conversation, sent } = await asked([lost, done]);
     afterTheDeadline();
     model.current.script({ text: "Done." });
-    const messages = await conversation.answer({ type: "not_happened" });
+    const messages = await conversation.answer(answer);
     expect(results(messages)).toEqual([{ status: "ok", result: "receipt 7" }]);
     expect(sent).toEqual([sent[0], sent[0]]);
   });
@@ -165,6 +171,8 @@ describe("it is left alone", () => {
   test.each([
     ["abandon", { type: "abandon", message: "not worth it" }],
     ["agent-chat-ui's reject", { decisions: [{ type: "reject", message: "not worth it" }] }],
+    ["the same with the word in a sentence", { decisions: [{ type: "reject", message: "I guess it happened" }] }],
+    ["the same with the word", { decisions: [{ type: "reject", message: "abandon" }] }],
     ["agent-inbox's ignore", [{ type: "ignore", args: null }]],
   ])("%s: nothing is sent, and the model is told not to", async (_, answer) => {
     const { conversation, sent } = await asked([lost, done]);

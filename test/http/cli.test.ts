@@ -40,6 +40,7 @@ test.each([
   [["serve", "twice"]],
   [["serve", "--port", "many"]],
   [["serve", "--restored"]],
+  [["serve", "--no-workers", "--workers-apart"]],
   [["migrate", "--check", "--restored"]],
   [["export"]],
   [["import", "x"]],

@@ -1,5 +1,5 @@
 /** `GET /metrics`, and what a node that blocks its process shows there. */
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -67,13 +67,14 @@ test(
     const server = rest.use(await spawnServer({ ...options, args: ["--no-workers"] }));
     rest.use(await spawnWorker({ ...options, env: { ...options.env, LOG_LEVEL: "warn" } }));
     const { thread_id } = await server.client.threads.create();
-    const run = await server.client.runs.create(thread_id, "busy", { input: { folder, ms: 8_000 } });
+    const run = await server.client.runs.create(thread_id, "busy", { input: { folder } });
     await fileExists(join(folder, "entered"));
     const lag = async (): Promise<number> => {
       const text = await (await fetch(`${server.url}/metrics`)).text();
       return Number(/^pawl_worker_event_loop_lag_seconds\{.*\} (\S+)$/m.exec(text)?.[1]);
     };
-    await expect.poll(lag, { timeout: 60_000 }).toBeGreaterThan(2); // while it is blocked, or told by the beat after
+    await expect.poll(lag, { timeout: 60_000 }).toBeGreaterThan(6); // twice the lease, while it is blocked
+    await writeFile(join(folder, "go"), "");
     await expect
       .poll(async () => (await server.client.runs.get(thread_id, run.run_id)).status, { timeout: 60_000 })
       .toBe("success");

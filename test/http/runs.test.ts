@@ -50,6 +50,14 @@ test("a stream begins with a heartbeat, and each event has its name, its data on
   );
 });
 
+async function severalHeartbeats(body: NonNullable<Response["body"]>): Promise<void> {
+  let text = "";
+  for await (const chunk of body.pipeThrough(new TextDecoderStream())) {
+    text += chunk;
+    if ((text.match(/: heartbeat/g) ?? []).length > 3) return;
+  }
+}
+
 test("heartbeats go on while a run is silent, and the stock client sees nothing of them", async () => {
   const { runs, app, threadId } = given({ heartbeatSeconds: 0.02 });
   runs.events_ = [{ id: "1", event: "values", data: { n: 1 } }];
@@ -57,18 +65,16 @@ test("heartbeats go on while a run is silent, and the stock client sees nothing 
   runs.end = promise;
   await using server = await serve(app);
 
-  const raw = await fetch(`${server.url}/runs/stream`, { method: "POST", body: '{"assistant_id":"agent"}' });
-  let text = "";
-  for await (const chunk of raw.body!.pipeThrough(new TextDecoderStream())) {
-    text += chunk;
-    if ((text.match(/: heartbeat/g) ?? []).length > 3) break;
-  }
-
-  const client = new Client({ apiUrl: server.url });
+  /** The run ends once a few of them have come in. */
+  const listening = async (...request: Parameters<typeof fetch>): Promise<Response> => {
+    const response = await fetch(...request);
+    const [read, watched] = response.body!.tee();
+    void severalHeartbeats(watched).then(() => resolve({ status: "success", values: null }));
+    return new Response(read, response);
+  };
+  const client = new Client({ apiUrl: server.url, callerOptions: { fetch: listening } });
   const seen: unknown[] = [];
-  const over: RunOutcome = { status: "success", values: null };
-  const stream = client.runs.stream(threadId, "agent", { onRunCreated: () => void setTimeout(resolve, 100, over) });
-  for await (const part of stream) seen.push(part);
+  for await (const part of client.runs.stream(threadId, "agent")) seen.push(part);
   expect(seen).toEqual([{ id: "1", event: "values", data: { n: 1 } }]);
 });
 
@@ -293,11 +299,12 @@ test("a reader that does not read makes the run's events wait, not the memory gr
   const response = await fetch(`${server.url}/runs/${runId}/stream`);
   const reader = response.body!.getReader();
   await reader.read();
-  // Nobody reads: the production stops by itself once the socket's buffers are full.
+  // Nobody reads: the production stops by itself once the socket's buffers are full. It could have gone on while other
+  // requests went to the server and back.
   let before = -1;
   while (before !== made) {
     before = made;
-    await new Promise((resolve) => void setTimeout(resolve, 200));
+    for (let i = 0; i < 20; i += 1) await (await fetch(`${server.url}/nothing`)).text();
   }
   expect(made).toBeLessThan(1_000);
   await reader.cancel();

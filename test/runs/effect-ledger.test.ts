@@ -18,7 +18,7 @@ async function claimed(on: RunsHost) {
   await on.create(threadId);
   const [owner] = await claimRuns(on.db.pool, { workerId: uuidv7(), graphs: [...on.graphs.values()], limit: 1 });
   const ledger = (db: pg.Pool | pg.Client = on.db.pool) =>
-    new RunLedger({ db, owner: owner!, run: owner!, signal: never, durability: "sync" });
+    new RunLedger({ encryption: undefined, db, owner: owner!, run: owner!, signal: never, durability: "sync" });
   return { threadId, owner: owner!, ledger, runId: owner!.run_id };
 }
 
@@ -97,7 +97,14 @@ test("what was not sent since the run was cancelled in time is reserved again, n
       return result;
     },
   } as unknown as pg.Pool;
-  const ledger = new RunLedger({ db: cancelling, owner, run: owner, signal: cancel.signal, durability: "sync" });
+  const ledger = new RunLedger({
+    encryption: undefined,
+    db: cancelling,
+    owner,
+    run: owner,
+    signal: cancel.signal,
+    durability: "sync",
+  });
   await expect(ledger.perform(letter("a"), () => expect.unreachable())).rejects.toThrow("cancelled");
   expect(await rowsOf(on, threadId)).toMatchObject([{ state: "reserved", attempt: 1 }]);
 });

@@ -9,13 +9,13 @@ export interface OtherSide extends AsyncDisposable {
   readonly url: string;
   /** How often each key was sent. */
   readonly sent: Map<string, number>;
-  /** The next request of that stage gets no answer; resolves when it has come. */
-  hold(stage: Stage): Promise<void>;
+  /** The next request of that stage gets no answer; resolves when it has come, with what answers it after all. */
+  hold(stage: Stage): Promise<() => void>;
 }
 
 export async function otherSide(): Promise<OtherSide> {
   const sent = new Map<string, number>();
-  const held = new Map<Stage, () => void>();
+  const held = new Map<Stage, (answer: () => void) => void>();
   const answers: Record<Stage, (key: string) => unknown> = {
     before: () => null,
     send: (key) => ({ receipt: sent.get(key) }),
@@ -30,8 +30,10 @@ export async function otherSide(): Promise<OtherSide> {
     if (stage === "send") sent.set(key, (sent.get(key) ?? 0) + 1);
     const arrived = held.get(stage);
     held.delete(stage);
-    if (arrived) arrived();
-    else response.end(JSON.stringify(answers[stage](key)));
+    const body = JSON.stringify(answers[stage](key));
+    const answer = (): void => void response.end(body);
+    if (arrived) arrived(answer);
+    else answer();
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");

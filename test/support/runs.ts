@@ -26,17 +26,18 @@ export interface RunsHost extends AsyncDisposable {
   threadRow(threadId: ThreadId): Promise<Record<string, unknown>>;
 }
 
-/** `db`: a database that the test restarts or shares; one of its own otherwise. */
-export async function runsHost(compiled: Record<string, AnyGraph>, db?: TestDatabase): Promise<RunsHost> {
-  return hostOn(compiled, db ?? (await testDatabase()));
-}
-
-async function hostOn(compiled: Record<string, AnyGraph>, db: TestDatabase): Promise<RunsHost> {
+/**
+ * `given`: a database that the test restarts or shares; one of its own otherwise. `hash` tells the build of the graphs
+ * from others.
+ */
+export async function runsHost(
+  compiled: Record<string, AnyGraph>,
+  given?: TestDatabase,
+  hash = "test",
+): Promise<RunsHost> {
+  const db = given ?? (await testDatabase());
   const graphs: Graphs = new Map(
-    Object.entries(compiled).map(([graph_id, graph]) => [
-      graph_id,
-      { graph_id, hash: "test", resolve: async () => graph },
-    ]),
+    Object.entries(compiled).map(([graph_id, graph]) => [graph_id, { graph_id, hash, resolve: async () => graph }]),
   );
   await createSystemAssistants(db.pool, localPrincipal, graphs);
   const hub = new Hub();

@@ -1,14 +1,14 @@
-/** Computes for `ms` without a pause. */
-import { writeFileSync } from "node:fs";
+/** Computes without a pause until the file `go` is there. */
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Annotation, StateGraph } from "@langchain/langgraph";
 
-const State = Annotation.Root({ folder: Annotation<string>, ms: Annotation<number> });
+const State = Annotation.Root({ folder: Annotation<string> });
 
 export const graph = new StateGraph(State)
-  .addNode("compute", ({ folder, ms }) => {
+  .addNode("compute", ({ folder }) => {
     writeFileSync(join(folder, "entered"), "");
-    for (const end = Date.now() + ms; Date.now() < end;);
+    while (!existsSync(join(folder, "go")));
     return {};
   })
   .addEdge("__start__", "compute")
