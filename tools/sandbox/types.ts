@@ -113,6 +113,8 @@ export interface RunResult {
   readonly artifact?: string;
   readonly durationMs: number;
   readonly isolation: Isolation;
+  /** Whether the kernel counted memory and tasks of all its processes together (cgroups), and not only of each. */
+  readonly isGrouped: boolean;
 }
 
 /**

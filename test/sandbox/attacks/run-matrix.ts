@@ -12,6 +12,7 @@ import { createRemoteExecutor } from "../../../tools/sandbox/remote/executor.ts"
 import { createWasmExecutor } from "../../../tools/sandbox/wasm/executor.ts";
 import { startOtherSide, useOtherSide } from "../remote/other-side.ts";
 import { attack, type Attempt, createGround, type Ground, type Outcome } from "./attempt.ts";
+import { groups } from "./groups.ts";
 import { javascript } from "./javascript.ts";
 import { programs } from "./programs.ts";
 import { notForNative, systemCalls } from "./system-calls.ts";
@@ -21,7 +22,7 @@ interface Subject {
   readonly matrices: readonly (readonly Attempt[])[];
 }
 
-const native = [...programs.filter(({ name }) => !notForNative.includes(name)), ...systemCalls];
+const native = [...programs.filter(({ name }) => !notForNative.includes(name)), ...systemCalls, ...groups];
 
 const subjects: Readonly<Record<string, Subject>> = {
   landlock: { create: createLandlockExecutor, matrices: [native] },
