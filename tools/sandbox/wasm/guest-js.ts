@@ -1,7 +1,6 @@
 /**
- * Main file of a guest process for JavaScript: a fresh VM for each evaluation, with memory of its own, so that nothing
- * is left of one for the next; or, where globals are kept, the VM that they are in. A fresh one is made ahead, while
- * nobody waits.
+ * Main file of a guest process for JavaScript: a VM for each evaluation that has run nothing, so that nothing is left of
+ * one for the next; or, where globals are kept, the VM that they are in. The next one is made ahead, while nobody waits.
  */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -37,7 +36,11 @@ for (;;) {
   const { request, tree } = receive();
   const globals = tree.get(globalsFile);
   if (globals instanceof Uint8Array) await evaluateWith(Buffer.from(globals), request, tree);
-  else answer((await fresh()).evaluate(request, print));
+  else {
+    const vm = await fresh();
+    answer(vm.evaluate(request, print));
+    if (vm.reset()) spare = vm;
+  }
   spare ??= await GuestVm.create(engine, memoryMb);
 }
 

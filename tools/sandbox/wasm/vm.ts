@@ -5,6 +5,7 @@
 import { randomUUID } from "node:crypto";
 import type * as quickjs from "quickjs-wasi";
 import { prelude } from "./prelude.ts";
+import { findRandomState, seedRandomState } from "./random.ts";
 import type { GuestAnswer, GuestRequest, GuestStatus } from "./protocol.ts";
 
 export type VmRequest = Pick<GuestRequest, "code" | "timeoutMs" | "maxOutput" | "resultBytes">;
@@ -32,6 +33,8 @@ export class GuestVm {
   readonly #vm: quickjs.QuickJS;
   readonly #finish: quickjs.JSValueHandle;
   readonly #topLevelAwait: number;
+  /** What it was before it ran anything, and where its random numbers come from. */
+  #origin: { readonly memory: Uint8Array; readonly stackPointer: number; readonly randomState: number } | undefined;
   #current: Evaluator | undefined;
   #isBroken = false;
 
@@ -46,7 +49,9 @@ export class GuestVm {
     const vm = await engine.library.QuickJS.create(options);
     const functions = hostFunctions.map((name) => vm.newFunction(name, hostFunction(name)));
     const finish = vm.callFunction(vm.evalCode(prelude, "prelude.js"), vm.undefined, ...functions);
-    return serve(new GuestVm(engine.library, vm, finish));
+    const made = serve(new GuestVm(engine.library, vm, finish));
+    made.#rememberOrigin();
+    return made;
   }
 
   /** The same VM again, under the limits of now. Throws for what cannot be one. */
@@ -67,6 +72,35 @@ export class GuestVm {
     this.#current = new Evaluator(request, print);
     const outcome = this.#run(this.#current);
     return { ...outcome, exitCode: outcome.status === "ok" ? 0 : outcome.status === "error" ? 1 : null };
+  }
+
+  /**
+   * Makes it one that has run nothing, where that can be: writes all of its memory as it was, in a fraction of the time
+   * that making another takes. Beside its memory a VM has a stack pointer, and no other state (the binary has no other
+   * global that changes). Memory never shrinks, so one that has grown stays as it is.
+   */
+  reset(): boolean {
+    const memory = this.#memory();
+    if (this.#isBroken || memory.length !== this.#origin?.memory.length) return false;
+    memory.set(this.#origin.memory);
+    seedRandomState(memory, this.#origin.randomState);
+    this.#vm._getExports().__stack_pointer.value = this.#origin.stackPointer;
+    this.#current = undefined;
+    return true;
+  }
+
+  #rememberOrigin(): void {
+    const { contextPtr } = this.#vm.snapshot();
+    const draw = (): void => this.#vm.withScope(() => void this.#vm.evalCode("Math.random()"));
+    const randomState = findRandomState(() => this.#memory(), contextPtr, draw);
+    if (randomState === undefined) return;
+    const { memory, stackPointer } = this.#vm.snapshot();
+    this.#origin = { memory, stackPointer, randomState };
+  }
+
+  /** The library copies it and offers no way to write it back into the same VM. */
+  #memory(): Uint8Array {
+    return new Uint8Array(this.#vm._getExports().memory.buffer);
   }
 
   image(): Image {
