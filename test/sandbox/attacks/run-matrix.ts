@@ -17,7 +17,7 @@ import { attack, type Attempt, createGround, type Ground, type Outcome } from ".
 import { groups } from "./groups.ts";
 import { javascript } from "./javascript.ts";
 import { programs } from "./programs.ts";
-import { notForContainer, notForNative, systemCalls } from "./system-calls.ts";
+import { notForNative, systemCalls } from "./system-calls.ts";
 
 interface Subject {
   readonly create: () => ToolExecutor;
@@ -25,6 +25,17 @@ interface Subject {
 }
 
 const native = [...programs.filter(({ name }) => !notForNative.includes(name)), ...systemCalls, ...groups];
+
+/**
+ * Attempts on native sandboxes that say nothing about a container: its image and its engine have an `/etc/passwd` and an
+ * `/etc/hostname` of their own; of processes that take too much memory the kernel ends some and the others go on; CPU
+ * time of all processes together is not counted (docs/sandbox.md), their rate is one CPU.
+ */
+const notForContainer: readonly string[] = [
+  "02b files of the host",
+  "51c memory in many processes",
+  "62c CPU time in many processes",
+];
 
 const subjects: Readonly<Record<string, Subject>> = {
   landlock: { create: createLandlockExecutor, matrices: [native] },

@@ -389,14 +389,3 @@ export const notForNative: readonly string[] = [
   "55 many files",
   "P55 many files",
 ];
-
-/**
- * And of all, those that say nothing about a container: its image and its engine have an `/etc/passwd` and an
- * `/etc/hostname` of their own; of processes that take too much memory the kernel ends some and the others go on; CPU
- * time of all processes together is not counted (docs/sandbox.md), their rate is one CPU.
- */
-export const notForContainer: readonly string[] = [
-  "02b files of the host",
-  "51c memory in many processes",
-  "62c CPU time in many processes",
-];
