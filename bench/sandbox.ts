@@ -37,17 +37,19 @@ const requests = 50;
 
 const root = mkdtempSync(join(tmpdir(), "pawl-bench-"));
 const executor = create();
-const session = await executor.open({ threadId: "bench", root }, defaultPolicy);
+const workspace = { threadId: "bench", root };
+const session = await executor.open(workspace, defaultPolicy);
 const rows: string[][] = [];
 for (const language of ["js", "shell", "python"] as const) rows.push(await measure(session, language));
 const rate = await ratePerSecond(session, 2);
+const kept = await withGlobals(session);
 const latency = await latencies(session);
 await executor.close();
 rmSync(root, { recursive: true });
 
 const head = ["language", "cold ms", "warm p50", "warm p95", "sh p50", "node p50", "idle guest MB"];
 process.stdout.write(
-  `${table(head, rows)}\n\nJavaScript, 2 callers without a rest: ${fixed(rate)} calls/s\n` +
+  `${table(head, rows)}\n\nJavaScript, 2 callers without a rest: ${fixed(rate)} calls/s\n${kept}` +
     `An HTTP request to this process, p50/p95 ms: ${latency.quiet.map(fixed).join("/")}, while a guest spins ${latency.spun.map(fixed).join("/")}\n`,
 );
 
@@ -77,6 +79,24 @@ async function ratePerSecond(on: Session, callers: number): Promise<number> {
   };
   await Promise.all(Array.from({ length: callers }, call));
   return done / ((performance.now() - started) / 1_000);
+}
+
+/** What it costs to keep the globals: a call that does beside one that does not, and one whose guest is another each time. */
+async function withGlobals(plain: Session): Promise<string> {
+  if (!executor.resume) return "";
+  const run = (on: Session): Promise<number> => timed(() => on.run({ language: "js", code: "1" }).then(requireOk));
+  const first = await executor.resume(workspace, defaultPolicy, Buffer.alloc(0));
+  await run(first);
+  const snapshot = await first.snapshot!();
+  const [without, keeping, restoring]: number[][] = [[], [], []];
+  for (let i = 0; i < calls; i++) {
+    without!.push(await run(plain));
+    await run(first);
+    keeping!.push(await run(first));
+    restoring!.push(await run(await executor.resume(workspace, defaultPolicy, snapshot)));
+  }
+  const figures = [without!, keeping!, restoring!].map((times) => fixed(at(times, 0.5))).join("/");
+  return `JavaScript p50, without globals/keeping them/restoring others first, ms: ${figures}, ${Math.round(snapshot.length / 1_024)} kB\n`;
 }
 
 /** What the process that has a guest answers in: without one, and with one that does nothing but spin. */

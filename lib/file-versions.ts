@@ -8,7 +8,7 @@ import { jsonDigest } from "./digest.ts";
 
 /** A file, or a folder (`hash: null`), of a version. */
 export const VersionEntry = z.object({
-  /** Relative to the workspace. */
+  /** Relative to the workspace; or `globalsPath`, which is in no folder. */
   path: z.string(),
   /** SHA-256 of the content, in hex. */
   hash: z.string().nullable(),
@@ -20,6 +20,12 @@ export type VersionEntry = z.infer<typeof VersionEntry>;
 
 /** The version of a thread that never had files. */
 export const noFiles = "";
+
+/**
+ * Where a version has the globals of the thread's JavaScript: no path of a file begins like this, so no guest and no
+ * client can name it.
+ */
+export const globalsPath = "/globals";
 
 /** What a call did to the files: recorded together with its result. */
 export interface FileChange {

@@ -16,8 +16,8 @@ export async function serveSandboxes(
 ): Promise<SandboxServer> {
   const { token } = config.sandboxRemote;
   if (token === undefined) throw new PawlError("bad_configuration", "sandbox-server needs PAWL_SANDBOX_REMOTE_TOKEN");
-  const { sandboxMin: minimum, workerConcurrency: maxRuns } = config;
-  const server = await startSandboxServer({ host, port, token, minimum, maxRuns, log });
+  const { sandboxMin: minimum, workerConcurrency: maxRuns, fetchAllow: allowedHosts } = config;
+  const server = await startSandboxServer({ host, port, token, minimum, maxRuns, allowedHosts, log });
   const end = (): void => {
     void server[Symbol.asyncDispose]()
       .then(closeExecutors)

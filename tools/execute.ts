@@ -12,8 +12,9 @@ import type { Effect, EffectContext, ReconcileContext, Reconciliation, UnknownEf
 import { isPawlError } from "../lib/errors.ts";
 import { createLog } from "../lib/log.ts";
 import { failed, succeeded, type ToolOutcome } from "./result.ts";
-import { type StepFiles, withStepFiles } from "./step-files.ts";
-import { type Tool, type ToolContext, ToolFailure } from "./tool.ts";
+import { type Step, withStepFiles } from "./step-files.ts";
+import { withStepGlobals } from "./step-globals.ts";
+import { type KeptGlobals, type Tool, type ToolContext, ToolFailure } from "./tool.ts";
 
 /** For failures that the tool calls transient; never for time-outs, bad arguments or irreversible effects. */
 const maxAttempts = 3;
@@ -34,18 +35,24 @@ export async function executeTool(tool: Tool, rawArgs: unknown, context: Execute
   if (!input.success) return failed("INVALID_ARGS", z.prettifyError(input.error));
   const key = `${context.toolCallId}:${jsonDigest(rawArgs)}`;
   const call = new Call(tool, input.data, context);
-  const files = tool.usesFiles ? call.context.host.files : undefined;
+  const files = tool.usesFiles || tool.keepsGlobals ? call.context.host.files : undefined;
   if (!files) return perform(call, key);
-  return withStepFiles({ files, context: call.context }, async (step) => {
+  const of = { files, context: call.context };
+  const inStep = async (step?: Step): Promise<ToolOutcome> => {
     try {
       return await perform(call, key, step);
     } finally {
       await call.ended();
     }
+  };
+  if (tool.usesFiles) return withStepFiles(of, inStep);
+  return withStepGlobals(of, (step) => {
+    call.globals = step;
+    return inStep(step);
   });
 }
 
-async function perform(call: Call, key: string, step?: StepFiles): Promise<ToolOutcome> {
+async function perform(call: Call, key: string, step?: Step): Promise<ToolOutcome> {
   const { tool, context } = call;
   if (tool.effect === "none") {
     const deadline = new Date(context.host.now().getTime() + tool.timeoutMs);
@@ -66,6 +73,7 @@ async function perform(call: Call, key: string, step?: StepFiles): Promise<ToolO
 class Call {
   readonly tool: Tool;
   readonly context: ExecuteContext & { readonly config: Config };
+  globals: KeptGlobals | undefined;
   readonly #input: unknown;
   #work: Promise<unknown> = Promise.resolve();
 
@@ -80,7 +88,7 @@ class Call {
     await Promise.race([this.#work.catch(() => {}), delay(maxLingerMs, undefined, { ref: false })]);
   }
 
-  effect(key: string, kind: "idempotent" | "irreversible", step?: StepFiles): Effect<ToolOutcome> {
+  effect(key: string, kind: "idempotent" | "irreversible", step?: Step): Effect<ToolOutcome> {
     const { name, timeoutMs } = this.tool;
     return {
       key,
@@ -98,7 +106,7 @@ class Call {
     const outer = AbortSignal.any([this.context.signal, effect.signal]);
     try {
       return await within(this.tool.timeoutMs, outer, (signal) => {
-        const work = this.#attempt({ ...this.context, ...effect, signal });
+        const work = this.#attempt({ ...this.context, ...effect, signal, globals: this.globals });
         this.#work = work;
         return work;
       });

@@ -34,6 +34,7 @@ export const tools: readonly Tool[] = [
   writeFile,
 ];
 
+export { javascriptRepl } from "./javascript-repl.ts";
 export { type McpServerSettings } from "./mcp/server.ts";
 export { mcpTools } from "./mcp/tools.ts";
 export { executeTool, type ExecuteContext } from "./execute.ts";

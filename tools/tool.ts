@@ -11,6 +11,14 @@ import type { Narrowing } from "./sandbox/policy.ts";
 /** `none`: it may run again. `idempotent`: repeating it with the same key changes nothing. `irreversible`: never twice. */
 export type EffectKind = "none" | "idempotent" | "irreversible";
 
+/** The globals that JavaScript of this thread has left, as a sandbox keeps them. */
+export interface KeptGlobals {
+  /** Empty where there are none yet. */
+  readonly snapshot: Uint8Array;
+  /** What the next call goes on from, if this one comes to a result. */
+  leave(snapshot: Uint8Array): void;
+}
+
 export interface ToolContext {
   readonly threadId: string;
   readonly toolCallId: string;
@@ -24,6 +32,8 @@ export interface ToolContext {
   readonly idempotencyKey: string;
   /** Nothing may be sent after it; `signal` keeps it for you. By the clock of the database where the call has an effect. */
   readonly deadline: Date;
+  /** For a tool that `keepsGlobals`; absent where nothing keeps them. */
+  readonly globals?: KeptGlobals | undefined;
 }
 
 /** For the question whether an earlier attempt at a call happened. */
@@ -43,6 +53,8 @@ export interface Tool<Input extends z.ZodType = z.ZodType> {
    * what it did to them is kept with its result. Such calls of one thread take turns.
    */
   readonly usesFiles: boolean;
+  /** Whether it goes on from the JavaScript globals of its step (and works on nothing else); it takes turns as above. */
+  readonly keepsGlobals: boolean;
   /** Returns JSON. Throws `ToolFailure` for a failure whose text the model may read. */
   run(input: z.output<Input>, context: ToolContext): Promise<unknown>;
   /**
@@ -52,14 +64,13 @@ export interface Tool<Input extends z.ZodType = z.ZodType> {
   reconcile?(input: z.output<Input>, context: ReconcileToolContext): Promise<Reconciliation>;
 }
 
-/** Ten seconds unless the tool says otherwise (the tool executor's default). */
-const defaultTimeoutMs = 10_000;
+const defaults = { needsApproval: false, timeoutMs: 10_000, usesFiles: false, keepsGlobals: false };
 
-type ToolDefinition<Input extends z.ZodType> = Omit<Tool<Input>, "needsApproval" | "timeoutMs" | "usesFiles"> &
-  Partial<Pick<Tool<Input>, "needsApproval" | "timeoutMs" | "usesFiles">>;
+type ToolDefinition<Input extends z.ZodType> = Omit<Tool<Input>, keyof typeof defaults> &
+  Partial<Pick<Tool<Input>, keyof typeof defaults>>;
 
 export function defineTool<Input extends z.ZodType>(definition: ToolDefinition<Input>): Tool<Input> {
-  return Object.freeze({ needsApproval: false, timeoutMs: defaultTimeoutMs, usesFiles: false, ...definition });
+  return Object.freeze({ ...defaults, ...definition });
 }
 
 export type ToolErrorCode =

@@ -4,7 +4,7 @@ import { encryptionOf } from "../../checkpoints/encryption.ts";
 import { collectFiles, FilesInPostgres } from "../../checkpoints/files.ts";
 import type { Owner } from "../../db/fence.ts";
 import { type Queryable, transaction } from "../../db/pool.ts";
-import type { VersionEntry } from "../../lib/file-versions.ts";
+import { globalsPath, type VersionEntry } from "../../lib/file-versions.ts";
 import type { ThreadId } from "../../lib/ids.ts";
 import type { Principal } from "../../lib/principal.ts";
 import { getThread } from "./get.ts";
@@ -48,10 +48,10 @@ export function createThreadFiles(pool: pg.Pool): ThreadFiles {
             from file_versions v
            cross join jsonb_array_elements(v.entries) e
             join file_contents f on f.thread_id = v.thread_id and f.hash = decode(e ->> 'hash', 'hex')
-           where v.thread_id = $1 and v.hash = decode($2, 'hex')
+           where v.thread_id = $1 and v.hash = decode($2, 'hex') and e ->> 'path' <> $4
            order by e ->> 'path' collate "C"
            limit $3`,
-        values: [threadId, version, limit + 1],
+        values: [threadId, version, limit + 1, globalsPath],
       });
       return { files: rows.slice(0, limit), more: rows.length > limit };
     },

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeEach, expect, test, vi } from "vitest";
 import { localPrincipal } from "../../lib/principal.ts";
+import { closeExecutors } from "../../tools/sandbox/select.ts";
 import { filesGraph } from "../support/graphs/files.ts";
 import { type OtherSide, otherSide, type Stage } from "../support/other-side.ts";
 import { type RunsHost, runsHost } from "../support/runs.ts";
@@ -74,4 +75,24 @@ test.each<[string, Stage, { here: string; there: string }]>([
   expect(await resultOf(on, run_id)).toBe("12");
   const look = { input: { calls: [{ name: "look", args: {} }] } };
   expect(await resultOf(on, (await on.create(threadId, look)).run_id)).toEqual({ notes: "12" });
+});
+
+test("killed between the record and the step: code that remembers is not run twice", async () => {
+  const repl = (id: string, code: string) => ({ input: { calls: [{ name: "javascript_repl", id, args: { code } }] } });
+  await using on = await runsHost({ files: filesGraph(join(dataDir, "seven")) });
+  await using worker = await spawnWorker({
+    graphs: { files: "test/support/graphs/files.ts:graph" },
+    connection: on.db.connection,
+    env: { EFFECT_URL: side.url, PAWL_DATA_DIR: join(dataDir, "eight") },
+  });
+  const threadId = await on.thread();
+  await resultOf(on, (await on.create(threadId, repl("call-1", "let n = 1"))).run_id);
+  const reached = side.hold("after");
+  const { run_id } = await on.create(threadId, repl("call-2", "n += 1"));
+  await reached;
+  await worker.kill("SIGKILL");
+  await on.startWorker();
+  expect(await resultOf(on, run_id)).toMatchObject({ value: 2 });
+  expect(await resultOf(on, (await on.create(threadId, repl("call-3", "n"))).run_id)).toMatchObject({ value: 2 });
+  await closeExecutors();
 });

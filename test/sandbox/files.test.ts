@@ -1,6 +1,7 @@
 /** The workspace holds what a model writes; none of it may reach, or come from, anywhere else. */
 import { execFileSync } from "node:child_process";
 import {
+  existsSync,
   linkSync,
   mkdirSync,
   mkdtempSync,
@@ -15,7 +16,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
-import { listWorkspace, readWorkspaceFile, writeWorkspaceFile } from "../../tools/sandbox/files.ts";
+import { listWorkspace, readWorkspaceFile, removeTree, writeWorkspaceFile } from "../../tools/sandbox/files.ts";
 import { defaultPolicy } from "../../tools/sandbox/types.ts";
 import { openWorkspace, removeWorkspace, type Workspace } from "../../tools/sandbox/workspace.ts";
 
@@ -153,4 +154,20 @@ test("caps hold for one file, for all together, for their number and for what is
   await expect(write("five", "x", policy)).rejects.toMatchObject({ message: expect.stringContaining("4 files") });
   await write("four", "replaced", policy);
   await expect(read("one", 100)).rejects.toMatchObject({ code: "permission_denied" });
+});
+
+test("a folder nested deeper than a path may be long is removed whole, and nothing that a link in it names", async () => {
+  const around = mkdtempSync(join(tmpdir(), "pawl-deep-"));
+  const [root, outside] = [join(around, "root"), join(around, "outside")];
+  mkdirSync(root);
+  mkdirSync(outside);
+  writeFileSync(join(outside, "kept"), "kept");
+  const name = "d".repeat(250);
+  // Past PATH_MAX, 4,096 bytes, step by step, as a guest can.
+  const script = `ln -s ${outside} link; i=0; while [ $i -lt 40 ]; do mkdir ${name} && cd -P ${name} || exit 1; i=$((i+1)); done; echo x > file`;
+  execFileSync("/bin/sh", ["-c", script], { cwd: root });
+  await removeTree(root);
+  expect(existsSync(root)).toBe(false);
+  expect(readFileSync(join(outside, "kept"), "utf8")).toBe("kept");
+  rmSync(around, { recursive: true });
 });

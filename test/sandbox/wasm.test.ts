@@ -44,6 +44,28 @@ describe("what code can do", () => {
     expect(await run(code)).toMatchObject({ status: "ok", value, exitCode: 0, isolation: "wasm", truncated: false });
   });
 
+  test("nothing is left of a call for the next one of the same process, whatever it did", async () => {
+    const marks =
+      "[typeof left, typeof later, Object.keys(globalThis).includes('left'), ({}).planted, [1].map((x) => x)[0]]";
+    for (const code of [
+      "globalThis.left = 1; var later = 2; 0",
+      "Object.prototype.planted = 1; Array.prototype.map = () => ['forged']; JSON.stringify = () => '7'; 0",
+      "globalThis.left = new Uint8Array(20e6).fill(1); 0",
+      "globalThis.left = Promise.resolve().then(() => { later = 1 }); throw new Error('no')",
+      "await new Promise(() => { globalThis.left = 1 })",
+      "Object.freeze(globalThis); Object.defineProperty(globalThis, 'left', { value: 1 })",
+    ]) {
+      await run(code);
+      expect(await run(marks), code).toMatchObject({ value: ["undefined", "undefined", false, null, 1] });
+    }
+  });
+
+  test("no two calls draw the same random numbers", async () => {
+    const drawn = new Set<unknown>();
+    for (let i = 0; i < 20; i++) drawn.add((await run("Math.random()")).value);
+    expect(drawn.size).toBe(20);
+  });
+
   test("a program without a value has no result", async () => {
     const result = await run("let x = 1;");
     expect(result.status).toBe("ok");

@@ -1,7 +1,7 @@
 /** The tools as a model meets them: their schemas, and what a call of each gives. */
 import { ChatOpenAI } from "@langchain/openai";
 import { afterAll, describe, expect, test } from "vitest";
-import { executeTool, tools, toolSchemas } from "../../tools/index.ts";
+import { executeTool, javascriptRepl, tools, toolSchemas } from "../../tools/index.ts";
 import { closeExecutors } from "../../tools/sandbox/select.ts";
 import { createHarness } from "./harness.ts";
 
@@ -183,6 +183,15 @@ describe("run_javascript", () => {
     await expect(call).rejects.toThrow("aborted");
     expect(performance.now() - started).toBeLessThan(1_200);
   });
+});
+
+test("javascript_repl says where nothing keeps its variables", async () => {
+  using harness = createHarness();
+  const call = (code: string) => executeTool(javascriptRepl, { code }, harness.context());
+  expect(await call("let n = 1; n")).toMatchObject({
+    result: { value: 1, variables: expect.stringContaining("not kept") },
+  });
+  expect(await call("typeof n")).toMatchObject({ result: { value: "undefined" } });
 });
 
 describe("run_shell and run_python", () => {

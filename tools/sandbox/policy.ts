@@ -25,6 +25,7 @@ export function narrowed(policy: Policy, wish: Narrowing): Policy {
     outputBytes: lower("outputBytes"),
     resultBytes: lower("resultBytes"),
     openFiles: lower("openFiles"),
+    globalsMb: lower("globalsMb"),
     network: { ...policy.network, allow: policy.network.allow.filter((host) => network.allow.includes(host)) },
     env: Object.fromEntries(Object.entries(policy.env).filter(([name, value]) => env[name] === value)),
     readable: policy.readable.filter((path) => readable.includes(path)),

@@ -64,6 +64,8 @@ export interface RunEnd {
   readonly durationMs: number;
   /** The structured result, if there is one. */
   readonly value?: unknown;
+  /** Of the result; no where absent. */
+  readonly isGrouped?: boolean;
   /** What went wrong, where the guest did not print that itself. Without one, a status other than ok explains itself. */
   readonly note?: string | undefined;
 }
@@ -101,6 +103,7 @@ export async function runResult(
     ...(artifact && { artifact }),
     durationMs: Math.round(end.durationMs),
     isolation,
+    isGrouped: end.isGrouped ?? false,
   };
 }
 

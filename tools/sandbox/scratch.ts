@@ -10,19 +10,29 @@ import { join } from "node:path";
 /** `guest`: of a launcher. `proxy`: the socket of a session's network. `probe`: bait of a self-test. */
 export type ScratchKind = "guest" | "proxy" | "probe";
 
-const named = /^pawl-(?:guest|proxy|probe)-(\d+)-(\d+)-/;
+const kinds: readonly ScratchKind[] = ["guest", "proxy", "probe"];
+
+/** A name that says whose it is. `prefix` is a word of ours, `rest` anything. */
+export function ownName(prefix: string, rest: string): string {
+  return `${prefix}-${processNamespace()}-${process.pid}-${rest}`;
+}
+
+/** Whether a process that is gone has given this name; of others, and of anybody else, it is not known. */
+export function isOfDeadProcess(name: string, prefix: string): boolean {
+  const [, namespace, pid] = name.startsWith(prefix) ? (/^-(\d+)-(\d+)-/.exec(name.slice(prefix.length)) ?? []) : [];
+  // The process ids of another container that shares this folder say nothing here.
+  return namespace === processNamespace() && !isAlive(Number(pid));
+}
 
 /** A new one, readable by this user alone; its real path. */
 export async function makeScratch(kind: ScratchKind): Promise<string> {
-  return realpath(await mkdtemp(join(tmpdir(), `pawl-${kind}-${processNamespace()}-${process.pid}-`)));
+  return realpath(await mkdtemp(join(tmpdir(), ownName(`pawl-${kind}`, ""))));
 }
 
 /** Deletes those of processes that are gone. What cannot be deleted is somebody else's, and stays. */
 export async function sweepScratch(): Promise<void> {
   for (const name of await readdir(tmpdir())) {
-    const [, namespace, pid] = named.exec(name) ?? [];
-    // The process ids of another container that shares this folder say nothing here.
-    if (namespace !== processNamespace() || isAlive(Number(pid))) continue;
+    if (!kinds.some((kind) => isOfDeadProcess(name, `pawl-${kind}`))) continue;
     await rm(join(tmpdir(), name), { recursive: true, force: true }).catch(() => undefined);
   }
 }

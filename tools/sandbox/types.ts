@@ -31,6 +31,8 @@ export interface Policy {
   /** Largest JSON of a structured result. */
   readonly resultBytes: number;
   readonly openFiles: number;
+  /** The globals of JavaScript as they are kept, compressed. */
+  readonly globalsMb: number;
   /**
    * Hosts that the guest may reach, and headers that are added to its plain HTTP requests by host: secrets that it must
    * not see.
@@ -58,6 +60,7 @@ export const defaultPolicy: Policy = Object.freeze({
   outputBytes: 100_000,
   resultBytes: 64 * 1_024,
   openFiles: 256,
+  globalsMb: 8,
   network: Object.freeze({ allow: Object.freeze([]) }),
   env: Object.freeze({}),
   readable: Object.freeze([]),
@@ -110,6 +113,8 @@ export interface RunResult {
   readonly artifact?: string;
   readonly durationMs: number;
   readonly isolation: Isolation;
+  /** Whether the kernel counted memory and tasks of all its processes together (cgroups), and not only of each. */
+  readonly isGrouped: boolean;
 }
 
 /**
@@ -119,7 +124,10 @@ export interface RunResult {
 export interface Session extends SandboxBackend {
   readonly isolation: Isolation;
   run(request: RunRequest): Promise<RunResult>;
-  /** The state of the interpreter, where there is one that can be kept. */
+  /**
+   * The globals that the code has left, of a session that keeps them. Written by a process that untrusted code ran in: to
+   * us it is bytes, and only a guest of the same kind may read them.
+   */
   snapshot?(): Promise<Uint8Array>;
   /** Ends what still runs. The files stay. */
   close(): Promise<void>;
@@ -134,6 +142,12 @@ export interface ToolExecutor {
   probe(language?: Language): Promise<Capabilities>;
   /** Throws `sandbox_denied` when this executor cannot keep `policy`. */
   open(workspace: Workspace, policy: Policy): Promise<Session>;
+  /**
+   * A session for JavaScript whose globals stay from run to run, begun from a `snapshot`, or with none where that is
+   * empty. One that cannot be used is as good as empty, and the first run says so on stderr. A run that was stopped, or
+   * whose globals are beyond the policy, leaves them as they were. Absent where an interpreter cannot be kept.
+   */
+  resume?(workspace: Workspace, policy: Policy, snapshot: Uint8Array): Promise<Session>;
   /** Ends every process that this executor started. */
   close(): Promise<void>;
 }

@@ -7,7 +7,14 @@
  */
 import { opendir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { type FileVersions, hashOf, noFiles, type VersionEntry, versionOf } from "../../lib/file-versions.ts";
+import {
+  type FileVersions,
+  globalsPath,
+  hashOf,
+  noFiles,
+  type VersionEntry,
+  versionOf,
+} from "../../lib/file-versions.ts";
 import {
   deleteWorkspaceFile,
   entriesBelow,
@@ -30,11 +37,17 @@ type Hashes = Map<string, { readonly stamp: string; readonly hash: string }>;
 /** By folder. Only saves reading: what is not in it is read. */
 const remembered = new Map<string, Hashes>();
 
-/** Makes the folder what `version` says. */
-export async function restoreVersion(workspace: Workspace, files: FileVersions, version: string): Promise<void> {
+/** Makes the folder what `version` says. Returns what is in the version and in no folder, for `keepVersion`. */
+export async function restoreVersion(
+  workspace: Workspace,
+  files: FileVersions,
+  version: string,
+): Promise<VersionEntry[]> {
   const { entries, strays } = await look(workspace).catch((error: unknown) => emptied(workspace, error));
-  if (versionOf(entries) === (version === noFiles ? versionOf([]) : version)) return;
-  const wanted = new Map((await files.entries(version)).map((entry) => [entry.path, entry]));
+  if (versionOf(entries) === (version === noFiles ? versionOf([]) : version)) return [];
+  const all = await files.entries(version);
+  const inFolder = all.filter(({ path }) => path !== globalsPath);
+  const wanted = new Map(inFolder.map((entry) => [entry.path, entry]));
   const found = new Map(entries.map((entry) => [entry.path, entry]));
   for (const path of [...strays, ...entries.filter((entry) => !isKind(entry, wanted.get(entry.path))).map(pathOf)]) {
     await deleteWorkspaceFile(workspace, path).catch(ifGone); // with the folder above it
@@ -46,10 +59,15 @@ export async function restoreVersion(workspace: Workspace, files: FileVersions, 
       await restoreWorkspaceFile(workspace, { path, content: await files.content(hash), executable });
     }
   }
+  return all.filter(({ path }) => path === globalsPath);
 }
 
-/** Keeps the folder as it is now; returns the version. Throws `FileError` for one that is beyond the limits. */
-export async function keepVersion(workspace: Workspace, files: FileVersions, limits: WorkspaceLimits): Promise<string> {
+/** Keeps the folder as it is now, with `beside` it; returns the version. Throws `FileError` for one beyond the limits. */
+export async function keepVersion(
+  workspace: Workspace,
+  files: FileVersions,
+  { limits, beside }: { limits: WorkspaceLimits; beside: readonly VersionEntry[] },
+): Promise<string> {
   const { entries } = await look(workspace);
   const bytes = entries.reduce((sum, { size }) => sum + size, 0);
   const largest = entries.find(({ size }) => size > limits.fileMb * 1_024 * 1_024);
@@ -64,7 +82,7 @@ export async function keepVersion(workspace: Workspace, files: FileVersions, lim
     if (hashOf(content) !== hash) throw new FileError("permission_denied", `${path} changes while it is being kept`);
     await files.addContent(hash, content);
   }
-  return files.addVersion(entries);
+  return files.addVersion([...entries, ...beside]);
 }
 
 /** What is in the folder: what a version has, and the paths of all else. */

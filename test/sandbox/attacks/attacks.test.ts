@@ -37,9 +37,12 @@ test.each(users)(
 );
 
 /** What a machine may lack. Anything else that a self-test says is a defect. */
-const lacks = /^(?:This kernel has no Landlock|Landlock ABI \d+ |bubblewrap is not installed|bwrap: .*namespace)/;
+const lacks =
+  /^(?:This kernel has no Landlock|Landlock ABI \d+ |bubblewrap is not installed|bwrap: .*namespace|Neither docker nor podman|docker: |podman: )/;
 
-test.each(["landlock", "bwrap", "remote"].flatMap((executor) => users.map((user) => [executor, user] as const)))(
+test.each(
+  ["landlock", "bwrap", "container", "remote"].flatMap((executor) => users.map((user) => [executor, user] as const)),
+)(
   "none of the attempts on the %s sandbox works, started by user %i, or the self-test says what is missing",
   async (executor, user) => {
     const { worked, made, capabilities } = await attackAs(user, executor);

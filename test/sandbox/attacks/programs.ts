@@ -57,6 +57,11 @@ const shell: readonly Row[] = [
     () => `for p in node deno bun perl ruby; do $p -e 'process.exit(7)' ; test $? = 7 && ${shout}; done; true`,
   ],
   ["50 fork bomb", () => "f() { f | f & }; f; wait", limit(["error", "timeout", "killed", "oom", "ok"], 3_000)],
+  [
+    "51b memory of many processes",
+    () => "for i in 1 2 3 4 5 6 7 8 9; do (head -c 60000000 /dev/zero | tail -c 59000000 | sleep 9) & done; wait",
+    limit(["error", "oom", "timeout", "killed", "ok"], 8_000),
+  ],
   ["51 memory", () => "s=x; while true; do s=$s$s; done", limit(["error", "oom", "timeout", "killed"], 8_000)],
   [
     "51b memory in awk",

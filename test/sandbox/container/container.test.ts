@@ -1,4 +1,7 @@
-/** Containers by an engine's command line. The engine here is a script that notes what it is told: none runs in tests. */
+/**
+ * What an engine's command line is told, and what is made of its answers: the engine here is a script that notes it. A
+ * real one runs in attacks.test.ts, where the machine has one.
+ */
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -21,7 +24,7 @@ for argument in "$@"; do printf '%s\\0' "$argument"; done >> '${folder}/'$1
 env > '${folder}/env'
 case $1 in
   --version) echo "Docker version 99" ;;
-  rm) kill -9 $(cat '${folder}/pid') ;;
+  kill) kill -9 $(cat '${folder}/pid') ;;
   run) echo $$ > '${folder}/pid'; ${behaviour} ;;
 esac
 `,
@@ -62,7 +65,6 @@ test("the engine is told everything that a container may not do", async () => {
   const options = {
     "--network": "none",
     "--cap-drop": "ALL",
-    "--security-opt": "no-new-privileges",
     "--pull": "never",
     "--memory": "99m",
     "--memory-swap": "99m",
@@ -73,6 +75,9 @@ test("the engine is told everything that a container may not do", async () => {
   };
   for (const [option, value] of Object.entries(options))
     expect([option, after(words, option)]).toEqual([option, value]);
+  expect(words).toContain("no-new-privileges");
+  const [, profile = ""] = /seccomp=(\S+)/.exec(words.join(" ")) ?? [];
+  expect(JSON.parse(readFileSync(profile, "utf8"))).toMatchObject({ defaultAction: "SCMP_ACT_ALLOW" });
   expect(after(words, "--user")).toMatch(/^[1-9]\d*:[1-9]\d*$/);
   expect(words.join(" ")).not.toMatch(/privileged|docker\.sock|--volume|--cap-add|--device/);
   // The image, then only what runs in it.
@@ -100,7 +105,9 @@ test("a container that hangs is removed by its name when the run is cancelled", 
     onOutput: () => abort.abort(),
   });
   expect(result).toMatchObject({ status: "killed", stdout: "begun\n" });
-  expect(told("rm")).toEqual(["rm", "--force", after(told("run"), "--name")]);
+  const name = after(told("run"), "--name");
+  expect(told("kill")).toEqual(["kill", "--signal", "KILL", name]);
+  expect(told("rm")).toEqual(["rm", "--force", name]);
 });
 
 test("a flood of output is stopped", async () => {
@@ -118,6 +125,8 @@ test("time that runs out removes the container", async () => {
 
 test("the engine's own failure is a refusal, and what SIGKILL ended was killed", async () => {
   expect(await run("echo 'no such image' >&2; exit 125")).toMatchObject({ status: "denied", exitCode: null });
+  expect(await run("echo 'Error: runc create failed' >&2; exit 126")).toMatchObject({ status: "denied" });
+  expect(await run("echo mine >&2; exit 126")).toMatchObject({ status: "error", exitCode: 126 });
   expect(await run("exit 137")).toMatchObject({ status: "killed" });
 });
 

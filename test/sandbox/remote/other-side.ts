@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -17,6 +17,7 @@ export interface OtherSide extends AsyncDisposable {
 export async function startOtherSide(env: Record<string, string> = {}): Promise<OtherSide> {
   const token = randomBytes(16).toString("hex");
   const home = mkdtempSync(join(tmpdir(), "pawl-other-side-"));
+  chmodSync(home, 0o711); // as a machine's own, which others get through
   const child = spawn(process.execPath, ["server/cli.ts", "sandbox-server", "--port", "0"], {
     env: { PATH: process.env["PATH"], LOG_LEVEL: "error", PAWL_SANDBOX_REMOTE_TOKEN: token, TMPDIR: home, ...env },
     stdio: ["ignore", "pipe", "inherit"],

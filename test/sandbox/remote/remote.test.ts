@@ -32,7 +32,7 @@ const shell = (code: string, more: Partial<RunRequest> = {}) => session.run({ la
 describe("with a server of the other machine", () => {
   let side: OtherSide;
   beforeAll(async () => {
-    side = await startOtherSide();
+    side = await startOtherSide({ PAWL_FETCH_ALLOW: "allowed.invalid" });
   }, 60_000);
   afterAll(async () => side[Symbol.asyncDispose]());
   beforeEach(async () => {
@@ -109,9 +109,37 @@ describe("with a server of the other machine", () => {
     expect(await executor.probe()).toMatchObject({ available: false, reason: expect.stringContaining("401") });
   });
 
-  test("a policy that it cannot carry is refused", async () => {
-    const withNetwork = { ...policy, network: { allow: ["example.org"] } };
-    await expect(executor.open({ threadId: "t", root }, withNetwork)).rejects.toMatchObject({ code: "sandbox_denied" });
+  test("the environment goes along, to the code alone, or is refused where nothing there holds it", async () => {
+    session = await executor.open({ threadId: "t", root }, { ...policy, env: { GREETING: "hello" } });
+    const greeting = await shell('echo "$GREETING"; env');
+    if (greeting.status !== "denied") expect(greeting.stdout).toMatch(/^hello\n/);
+    else expect(greeting.stderr).toContain("no environment");
+    expect(greeting.stdout).not.toContain("PAWL_");
+    const js = await session.run({ language: "js", code: "1" });
+    expect(js).toMatchObject({ status: "denied", stderr: expect.stringContaining("no environment") });
+  });
+
+  test("a host that its operator does not allow is refused; one that is allowed is all that is reached", async () => {
+    const reaching = (host: string) =>
+      executor.open({ threadId: "t", root }, { ...policy, network: { allow: [host] } }).then((on) => {
+        session = on;
+        return shell('echo "$http_proxy"');
+      });
+    expect(await reaching("other.invalid")).toMatchObject({
+      status: "denied",
+      stderr: expect.stringContaining("other.invalid"),
+    });
+    // Only bwrap has a network: whatever else runs there refuses.
+    const allowed = await reaching("allowed.invalid");
+    if (allowed.status === "denied") expect(allowed.stderr).toContain("no network");
+    else expect(allowed).toMatchObject({ stderr: "", status: "ok", stdout: expect.stringMatching(/^http:/) });
+  });
+
+  test("files of this machine, and secrets for the network, are refused", async () => {
+    const place = { threadId: "t", root };
+    const secret = { allow: ["allowed.invalid"], headers: { "allowed.invalid": { authorization: "secret" } } };
+    for (const more of [{ readable: ["/etc"] }, { network: secret }])
+      await expect(executor.open(place, { ...policy, ...more })).rejects.toMatchObject({ code: "sandbox_denied" });
   });
 });
 

@@ -1,12 +1,13 @@
 /**
  * A graph that makes the calls in its state, all at once, with tools that work on files. `append` tells the server at
- * EFFECT_URL, if there is one, when the file is on the disk and nothing is recorded yet, and when it is.
+ * EFFECT_URL, if there is one, when the file is on the disk and nothing is recorded yet, and when it is; `javascript_repl`
+ * when its result is recorded.
  */
 import { Annotation, interrupt, type LangGraphRunnableConfig, Send, START, StateGraph } from "@langchain/langgraph";
 import { z } from "zod";
 import { readConfig } from "../../../lib/config.ts";
 import { hostOf } from "../../../lib/host.ts";
-import { defineTool, type Tool } from "../../../tools/index.ts";
+import { defineTool, javascriptRepl, type Tool } from "../../../tools/index.ts";
 import { executeTool } from "../../../tools/execute.ts";
 import { listWorkspace, readWorkspaceFile } from "../../../tools/sandbox/files.ts";
 import { openWorkspace } from "../../../tools/sandbox/workspace.ts";
@@ -20,6 +21,7 @@ export type Call =
   | { readonly name: "write_file"; readonly args: { file_path: string; content: string } }
   | { readonly name: "delete_file"; readonly args: { file_path: string } }
   | { readonly name: "append"; readonly args: { path: string; text: string } }
+  | { readonly name: "javascript_repl"; readonly args: { code: string; reset?: boolean } }
   | { readonly name: "look" | "fill" | "ask"; readonly args: Record<string, never> };
 
 const append = defineTool({
@@ -71,7 +73,7 @@ const fill = defineTool({
   },
 });
 
-const tools = [writeFile, deleteFile, append, look, fill] as readonly Tool[];
+const tools = [writeFile, deleteFile, append, look, fill, javascriptRepl] as readonly Tool[];
 
 const State = Annotation.Root({
   calls: Annotation<(Call & { id?: string })[]>(),
@@ -96,7 +98,7 @@ export function filesGraph(dataDir: string): AnyGraph {
           config,
         },
       );
-      if (name === "append" && process.env["EFFECT_URL"]) await tell("after", id);
+      if ((name === "append" || name === "javascript_repl") && process.env["EFFECT_URL"]) await tell("after", id);
       return { log: [outcome] };
     })
     .addConditionalEdges(START, ({ calls }) => calls.map((call) => new Send("call", call)))

@@ -9,6 +9,8 @@ import { posix } from "node:path";
 import { promisify } from "node:util";
 import { PawlError } from "../../../lib/errors.ts";
 import { accountOf, giveTo, isOpenToOthers } from "../native/account.ts";
+import type { GroupLimits } from "../cgroup/group.ts";
+import { groupsHere, makeGroup } from "../cgroup/groups.ts";
 import { commandFor, environmentOf } from "../native/command.ts";
 import { findInterpreters, findProgram, type Interpreters, languagesOf } from "../native/interpreters.ts";
 import { probeNative } from "../native/probe.ts";
@@ -29,6 +31,8 @@ import { Box } from "./process.ts";
 
 /** bwrap's own processes beside the guest's. */
 const own = { processes: 2, memoryMb: 0 };
+/** What the kernel counts for them. */
+const ownMb = 16;
 /** See landlock/plan.ts: without an account the kernel counts all tasks of our own user. */
 const slackTasks = 512;
 /** Of `/tmp`, and of `/dev/shm`. */
@@ -60,7 +64,9 @@ export function createBwrapExecutor(): ToolExecutor {
       if (!program || !interpreters) return { available: false, languages: [], reason: notInstalled };
       const languages = languagesOf(interpreters).filter((one) => language === undefined || one === language);
       const capabilities = await probeNative(open, languages);
-      return capabilities.available ? { ...capabilities, detail: await versionOf(program) } : capabilities;
+      return capabilities.available
+        ? { ...capabilities, detail: `${await versionOf(program)}, ${(await groupsHere()).detail}` }
+        : capabilities;
     },
     open,
     close: () => pool.close(),
@@ -88,6 +94,7 @@ async function run(request: RunRequest, parts: RunParts): Promise<RunResult> {
     return await pool.withBox(await planFor(parts, account), (box) =>
       runGuest(request, {
         ...place,
+        group: box.group,
         overhead: network ? { ...own, ...relayOverhead } : own,
         start: (write) => Promise.resolve(box.begin({ header, stdin: request.stdin ?? "" }, write)),
       }),
@@ -117,7 +124,7 @@ async function planFor(parts: RunParts, account: number | undefined): Promise<Bo
     key:
       network || policy.readable.length > 0
         ? undefined
-        : JSON.stringify([await identityOf(workspace), account, policy.env]),
+        : JSON.stringify([await identityOf(workspace), account, policy.env, policy.memMb, policy.procs]),
     start: () => startBox(parts, account),
   };
 }
@@ -138,7 +145,18 @@ async function startBox({ workspace, policy, program, interpreters, network }: R
   const waiting = gate(interpreters.shell);
   const args = [...box, ...(network ? relayCommand : []), waiting.command, ...waiting.args];
   const boxed = { command: program, args };
-  return new Box(isReachable ? { ...boxed, account, filter } : { ...throughBridge(boxed, root, account), filter });
+  const group = await makeGroup(groupLimits(policy, network !== undefined));
+  const start = isReachable ? boxed : throughBridge(boxed, root, account);
+  const user = isReachable ? account : undefined;
+  const entering = await group?.selfEntering(start, user);
+  return new Box({ ...start, ...entering, account: user, filter, group, isSelfEntering: entering !== undefined });
+}
+
+/** With what the sandbox itself needs beside a guest. */
+function groupLimits({ memMb, procs }: Policy, hasNetwork: boolean): GroupLimits {
+  const relay = hasNetwork ? relayOverhead.memoryMb : 0;
+  const tasks = procs + own.processes + (hasNetwork ? relayTasks : 0);
+  return { memoryMb: memMb + ownMb + relay, tasks };
 }
 
 async function versionOf(program: string): Promise<string> {

@@ -14,6 +14,7 @@ export interface BoxPlan {
 
 export class BoxPool {
   readonly #live = new Set<Box>();
+  readonly #starting = new Set<Promise<Box>>();
   readonly #waiting = new Kept<Box>({ ...keeping, isGone: (box) => box.isGone, end: (box) => box.kill() });
   #closed = false;
 
@@ -21,6 +22,7 @@ export class BoxPool {
   async withBox<T>(plan: BoxPlan, use: (box: Box) => Promise<T>): Promise<T> {
     const box = (plan.key === undefined ? undefined : this.#waiting.take(plan.key)) ?? (await this.#start(plan));
     try {
+      await box.ready;
       const result = await use(box);
       if (plan.key !== undefined) void this.#refill(plan.key, plan);
       return result;
@@ -32,14 +34,21 @@ export class BoxPool {
   async close(): Promise<void> {
     this.#closed = true;
     this.#waiting.clear();
+    await Promise.allSettled(this.#starting);
     for (const box of this.#live) box.kill();
-    await Promise.all([...this.#live].map((box) => box.ended));
+    await Promise.all([...this.#live].map((box) => box.removed));
   }
 
-  async #start(plan: BoxPlan): Promise<Box> {
+  #start(plan: BoxPlan): Promise<Box> {
+    const starting = this.#startOne(plan);
+    this.#starting.add(starting);
+    return starting.finally(() => this.#starting.delete(starting));
+  }
+
+  async #startOne(plan: BoxPlan): Promise<Box> {
     const box = await plan.start();
     this.#live.add(box);
-    void box.ended.then(() => this.#live.delete(box));
+    void box.removed.then(() => this.#live.delete(box));
     if (!this.#closed) return box;
     box.kill();
     throw new Refusal("The sandbox is closed");

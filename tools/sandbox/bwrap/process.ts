@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { Readable, type Writable } from "node:stream";
+import type { Group } from "../cgroup/group.ts";
 import { childrenOf, killProcess } from "../native/processes.ts";
 import type { Guest, GuestExit } from "../native/run.ts";
 import type { OutputChunk } from "../types.ts";
@@ -19,17 +20,27 @@ export interface BoxStart {
   /** User and group of the command. */
   readonly account?: number | undefined;
   readonly filter: Buffer;
+  /** For all of it; removed with it. */
+  readonly group?: Group | undefined;
+  /** The command puts itself into the group. */
+  readonly isSelfEntering?: boolean;
 }
 
 const outputs = ["stdout", "stderr"] as const;
 
 export class Box {
+  /** What it is in, once `ready`. */
+  readonly group: Group | undefined;
+  /** When no guest could be outside its group any more. Rejects when it cannot get in. */
+  readonly ready: Promise<void>;
   readonly #child: ChildProcess;
   /** When nothing that it started is left. */
   readonly ended: Promise<GuestExit>;
+  /** When its group is gone too, which no result waits for. */
+  readonly removed: Promise<void>;
   #isGone = false;
 
-  constructor({ command, args, account, filter }: BoxStart) {
+  constructor({ command, args, account, filter, group, isSelfEntering }: BoxStart) {
     this.#child = spawn(command, args, {
       cwd: "/",
       env: {},
@@ -41,7 +52,15 @@ export class Box {
     // A guest need not read what it is given.
     for (const input of [filterInput, this.#child.stdin!]) input.on("error", () => {});
     filterInput.end(filter);
+    this.group = group;
+    this.ready = isSelfEntering ? Promise.resolve() : this.#enter(group);
+    this.ready.catch(() => {}); // whoever uses it asks
     this.ended = this.#end();
+    this.removed = this.ended.then(() => group?.remove());
+  }
+
+  async #enter(group: Group | undefined): Promise<void> {
+    if (this.#child.pid !== undefined) await group?.enter(this.#child.pid);
   }
 
   /** Whether it ended while it waited. */

@@ -1,11 +1,14 @@
 /** One container, from our side: the engine's command line, whose end is not the container's, and the container's name. */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { homedir } from "node:os";
 import type { Guest, GuestExit } from "../native/run.ts";
 import type { OutputChunk } from "../types.ts";
+import { engineEnvironment } from "./engine.ts";
 
 /** The engine's own failures: the image is not there, the daemon is away, an option is unknown. */
 const engineFailed = 125;
+/** The engine started nothing: its runtime refused, or the image has no such program. A guest can end like this too. */
+const notStarted = [126, 127];
+const runtimeError = /^(?:docker: )?Error(?: response from daemon)?: /;
 /** How a shell, and an engine, report SIGKILL: also what the kernel sends when memory runs out. */
 const killed = 128 + 9;
 /** For the engine to remove a container. Then its command line is shot, so that no run waits for a daemon that hangs. */
@@ -26,13 +29,17 @@ export function startContainer(
   child.stdin.on("error", () => {});
   child.stdin.end(stdin);
   child.stdout.on("data", (chunk: Buffer) => write("stdout", chunk));
-  child.stderr.on("data", (chunk: Buffer) => write("stderr", chunk));
+  let firstWords = "";
+  child.stderr.on("data", (chunk: Buffer) => {
+    if (firstWords.length < 100) firstWords += chunk.toString("latin1");
+    write("stderr", chunk);
+  });
   let removed: Promise<void> | undefined;
   const kill = (): void => void (removed ??= remove(engine, name, child));
   return {
     ancestor: child.pid ?? 0,
     // A container that was to be killed has ended when the engine says so, whatever became of the command line.
-    ended: end(child).then(async (exit) => {
+    ended: end(child, () => runtimeError.test(firstWords)).then(async (exit) => {
       await removed;
       return exit;
     }),
@@ -40,32 +47,29 @@ export function startContainer(
   };
 }
 
-function end(child: ChildProcess): Promise<GuestExit> {
+function end(child: ChildProcess, saysError: () => boolean): Promise<GuestExit> {
   return new Promise((resolve) => {
     child.once("error", ({ message }) => resolve({ code: null, signal: null, error: message }));
     child.once("close", (code, signal) => {
-      if (code === engineFailed) resolve({ code: null, signal: null, error: "The container engine failed" });
+      const hasFailed = code === engineFailed || (notStarted.includes(code ?? 0) && saysError());
+      if (hasFailed) resolve({ code: null, signal: null, error: "The container engine failed" });
       else if (code === killed) resolve({ code: null, signal: "SIGKILL" });
       else resolve({ code, signal });
     });
   });
 }
 
-/** By name and by force: also one that is only being created. */
+/**
+ * By name, and by SIGKILL: Podman's `rm --force` alone first asks, and waits ten seconds for a guest that ignores it.
+ * `rm` is for one that is only being created, which cannot be killed yet.
+ */
 async function remove(engine: string, name: string, child: ChildProcess): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const options = { cwd: "/", env: engineEnvironment(), timeout: removeMs, killSignal: "SIGKILL" } as const;
-    execFile(engine, ["rm", "--force", name], options, () => resolve());
-  });
+  const options = { cwd: "/", env: engineEnvironment(), timeout: removeMs, killSignal: "SIGKILL" } as const;
+  for (const command of [
+    ["kill", "--signal", "KILL"],
+    ["rm", "--force"],
+  ]) {
+    await new Promise<void>((resolve) => execFile(engine, [...command, name], options, () => resolve()));
+  }
   child.kill("SIGKILL");
-}
-
-/** Where rootless Podman, and Docker's contexts, look for what is theirs. Nothing of our own environment. */
-export function engineEnvironment(): Record<string, string> {
-  const uid = process.getuid?.() ?? 0;
-  return {
-    PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    HOME: homedir(),
-    ...(uid !== 0 && { XDG_RUNTIME_DIR: `/run/user/${uid}` }),
-  };
 }

@@ -5,6 +5,7 @@
  */
 import { join } from "node:path";
 import { PawlError } from "../../../lib/errors.ts";
+import { groupsHere } from "../cgroup/groups.ts";
 import { commandFor, environmentOf } from "../native/command.ts";
 import { findInterpreters, type Interpreters, languagesOf } from "../native/interpreters.ts";
 import { probeNative } from "../native/probe.ts";
@@ -29,9 +30,10 @@ export function createLandlockExecutor(): ToolExecutor {
   };
   return {
     kind: "landlock",
-    probe: (language) => {
+    probe: async (language) => {
       const languages = interpreters ? languagesOf(interpreters) : [];
-      return probeNative(open, language ? languages.filter((one) => one === language) : languages);
+      const capabilities = await probeNative(open, language ? languages.filter((one) => one === language) : languages);
+      return capabilities.available ? { ...capabilities, detail: (await groupsHere()).detail } : capabilities;
     },
     open,
     close: () => pool.close(),
@@ -64,6 +66,7 @@ async function run(request: RunRequest, parts: RunParts): Promise<RunResult> {
         workspace,
         policy,
         temporary: seat.folders.temporary,
+        group: seat.group,
         start: (write) =>
           Promise.resolve(seat.launcher.run({ command, args, cwd, env }, { names, write, input: request.stdin })),
       });

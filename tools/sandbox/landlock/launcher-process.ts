@@ -45,6 +45,11 @@ export class Launcher {
     this.#hold(false);
   }
 
+  /** 0 where it could not be started. */
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
   get isGone(): boolean {
     return this.#isGone;
   }
@@ -70,7 +75,7 @@ export class Launcher {
       return answer?.is === "ended" ? answer : { code: null, signal: "SIGKILL" };
     });
     if (isOpen) void this.#feed(input, ended);
-    return { ancestor: this.#child.pid ?? 0, ended, kill: () => this.#killGuest(ended) };
+    return { ancestor: this.pid, ended, kill: () => this.#killGuest(ended) };
   }
 
   /** Ends it and its guests. */

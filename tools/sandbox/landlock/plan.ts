@@ -15,10 +15,15 @@ import type { SeatPlan } from "./pool.ts";
  */
 const slackTasks = 512;
 
+/** What a launcher takes by itself, in a group with its guests: what it allocates after its start, and its threads. */
+const launcherMb = 48;
+const launcherTasks = 16;
+
 export async function planFor(workspace: Workspace, policy: Policy, interpreters: Interpreters): Promise<SeatPlan> {
-  const { openFiles, fileMb, procs, readable } = policy;
+  const { openFiles, fileMb, procs, memMb, readable } = policy;
   return {
-    key: JSON.stringify([await identityOf(workspace), openFiles, fileMb, procs, readable]),
+    key: JSON.stringify([await identityOf(workspace), openFiles, fileMb, procs, memMb, readable]),
+    groupLimits: { memoryMb: memMb + launcherMb, tasks: procs + launcherTasks },
     async prepare() {
       const account = accountOf(workspace);
       const privateFolder = await makeScratch("guest");

@@ -3,6 +3,8 @@
  * workspace for a while. None ever serves two workspaces, and none two guests at once.
  */
 import { rm } from "node:fs/promises";
+import type { Group, GroupLimits } from "../cgroup/group.ts";
+import { makeGroup } from "../cgroup/groups.ts";
 import { Kept } from "../kept.ts";
 import { Refusal } from "../native/refusal.ts";
 import type { Confinement } from "./protocol.ts";
@@ -18,12 +20,15 @@ export interface Seat {
   readonly folders: GuestFolders;
   /** To be removed with the launcher; holds what `folders` names. */
   readonly privateFolder: string;
+  /** Of the launcher and its guests, where the machine has groups. */
+  readonly group: Group | undefined;
 }
 
 export interface SeatPlan {
   /** The same for seats that can stand in for each other. */
   readonly key: string;
-  prepare(): Promise<Omit<Seat, "launcher"> & { readonly confinement: Confinement }>;
+  readonly groupLimits: GroupLimits;
+  prepare(): Promise<Omit<Seat, "launcher" | "group"> & { readonly confinement: Confinement }>;
 }
 
 export class LauncherPool {
@@ -61,11 +66,12 @@ export class LauncherPool {
   async #confine(plan: SeatPlan): Promise<Seat> {
     if (this.#closed) throw new Refusal("The sandbox is closed");
     const { confinement, ...folders } = await plan.prepare();
+    const group = await makeGroup(plan.groupLimits);
     const launcher = this.#takeSpare();
-    const seat = { launcher, ...folders };
+    const seat = { launcher, group, ...folders };
     this.#live.add(seat);
     try {
-      await launcher.confine(confinement);
+      await Promise.all([launcher.confine(confinement), group?.enter(launcher.pid)]);
     } catch (error) {
       await this.#end(seat);
       throw error;
@@ -82,6 +88,7 @@ export class LauncherPool {
 
   async #end(seat: Seat): Promise<void> {
     await seat.launcher.close();
+    await seat.group?.remove();
     this.#live.delete(seat);
     await rm(seat.privateFolder, { recursive: true, force: true });
   }

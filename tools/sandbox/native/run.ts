@@ -2,6 +2,7 @@
  * One run of a native guest: what it prints, what it uses, and what ends it. How it is boxed is the executor's; here are
  * the limits that the kernel does not keep by itself.
  */
+import type { Group } from "../cgroup/group.ts";
 import { Recorder, runResult } from "../recorder.ts";
 import type { Isolation, OutputChunk, Policy, RunRequest, RunResult, RunStatus } from "../types.ts";
 import { excessOf, type Usage as FileUsage, usageOf } from "../usage.ts";
@@ -31,6 +32,8 @@ export interface RunContext {
   readonly policy: Policy;
   /** Of the sandbox's own processes between `Guest.ancestor` and the guest. */
   readonly overhead?: { readonly processes: number; readonly memoryMb: number };
+  /** The group of the guest's processes, where the machine has groups. */
+  readonly group?: Pick<Group, "oomKills"> | undefined;
   /** A folder that is not in the workspace, but counts. */
   readonly temporary?: string;
   start(onOutput: (stream: OutputChunk["stream"], chunk: Buffer) => void): Promise<Guest>;
@@ -52,10 +55,14 @@ export async function runGuest(request: RunRequest, context: RunContext): Promis
   const { policy } = context;
   const recorder = new Recorder(policy, request.onOutput);
   const started = performance.now();
+  const isGrouped = context.group !== undefined;
   const finish = (verdict: Verdict, exitCode: number | null = null): Promise<RunResult> =>
-    runResult(recorder, { ...verdict, exitCode, durationMs: performance.now() - started }, context);
+    runResult(recorder, { ...verdict, exitCode, durationMs: performance.now() - started, isGrouped }, context);
   if (request.signal?.aborted) return finish({ status: "killed" });
   const before = await filesOf(context);
+  // An earlier guest may have had the same group.
+  const oomKillsBefore = context.group?.oomKills() ?? 0;
+  const isOutOfMemory = (): boolean => (context.group?.oomKills() ?? 0) > oomKillsBefore;
 
   let verdict: Verdict | undefined;
   let guest: Guest | undefined;
@@ -65,7 +72,12 @@ export async function runGuest(request: RunRequest, context: RunContext): Promis
     guest?.kill();
   };
   const check = (): Promise<Verdict | undefined> => fileVerdict(context, before);
-  using _ = boundaries(request, context, { stop, check, usage: () => guest && usageSince(guest, buriedBefore) });
+  using _ = boundaries(request, context, {
+    stop,
+    check,
+    usage: () => guest && usageSince(guest, buriedBefore),
+    isOutOfMemory,
+  });
   try {
     guest = await context.start((stream, chunk) => {
       recorder.write(stream, chunk);
@@ -77,6 +89,7 @@ export async function runGuest(request: RunRequest, context: RunContext): Promis
   buriedBefore = buriedCpuMs(guest.ancestor);
   if (verdict) guest.kill(); // while it started
   const exit = await guest.ended;
+  if (isOutOfMemory()) verdict ??= { status: "oom" };
   verdict ??= verdictOf(exit, recorder.text("stderr")) ?? (await check());
   return finish(verdict ?? { status: exit.code === 0 ? "ok" : "error" }, exit.code);
 }
@@ -120,12 +133,13 @@ interface Control {
   /** Whether the files are too many. */
   readonly check: () => Promise<Verdict | undefined>;
   readonly usage: () => Usage | undefined;
+  readonly isOutOfMemory: () => boolean;
 }
 
 /** Everything that may end a run, until disposed of. */
 function boundaries(request: RunRequest, { policy, overhead }: RunContext, control: Control): Disposable {
   const { signal } = request;
-  const { stop, usage } = control;
+  const { stop, usage, isOutOfMemory } = control;
   const onAbort = (): void => stop({ status: "killed" });
   signal?.addEventListener("abort", onAbort, { once: true });
   const wallMs = Math.min(request.timeoutMs ?? policy.wallMs, policy.wallMs);
@@ -134,7 +148,8 @@ function boundaries(request: RunRequest, { policy, overhead }: RunContext, contr
     const now = usage();
     if (!now) return;
     const { processes, memoryMb, cpuMs } = now;
-    if (memoryMb > policy.memMb + (overhead?.memoryMb ?? 0)) stop({ status: "oom" });
+    // The kernel ends one process; the others would go on without it.
+    if (isOutOfMemory() || memoryMb > policy.memMb + (overhead?.memoryMb ?? 0)) stop({ status: "oom" });
     if (processes > policy.procs + (overhead?.processes ?? 0))
       stop({ status: "killed", note: `It started more than ${policy.procs} processes` });
     if (cpuMs > policy.cpuMs) stop({ status: "timeout", note: "It used more CPU time than it may" });

@@ -8,7 +8,6 @@ import { config } from "../../../lib/config.ts";
 import { asError, isPawlError, PawlError } from "../../../lib/errors.ts";
 import { textOf } from "../input.ts";
 import { FileError } from "../paths.ts";
-import { needsNothing } from "../policy.ts";
 import { outputFactor, Recorder, type RunEnd, runResult } from "../recorder.ts";
 import { createSession } from "../session.ts";
 import type { Capabilities, Language, Policy, RunRequest, RunResult, Session, ToolExecutor } from "../types.ts";
@@ -26,8 +25,9 @@ export function createRemoteExecutor(): ToolExecutor {
   const closing = new AbortController();
   const open = async (workspace: Workspace, policy: Policy): Promise<Session> => {
     const remote = remoteOf(config().sandboxRemote);
-    if (!needsNothing(policy))
-      throw new PawlError("sandbox_denied", "A remote sandbox has no network, no environment and none of our files");
+    if (policy.readable.length > 0) throw new PawlError("sandbox_denied", "A remote sandbox has none of our files");
+    if (Object.keys(policy.network.headers ?? {}).length > 0)
+      throw new PawlError("sandbox_denied", "Headers of the network are secrets, and are not sent to a remote sandbox");
     const around = { remote, workspace, policy, closing: closing.signal };
     return createSession({ isolation: "remote", workspace, policy, run: (request) => run(request, around) });
   };
@@ -114,6 +114,8 @@ async function bodyOf(request: RunRequest, { workspace, policy }: Around, timeou
     cwd: request.cwd ?? "/workspace",
     timeout_ms: Math.max(1, Math.trunc(timeoutMs)),
     limits: Limits.parse(policy),
+    ...(Object.keys(policy.env).length > 0 && { env: { ...policy.env } }),
+    ...(policy.network.allow.length > 0 && { hosts: [...policy.network.allow] }),
     folders: [...folders],
     files: files.map(({ path }, index) => ({ path, content: contents[index]!.toString("base64") })),
   };

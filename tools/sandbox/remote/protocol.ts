@@ -28,7 +28,7 @@ const Files = z.array(File).max(20_000);
 const Paths = z.array(Path).max(20_000);
 const Limit = z.int().min(0);
 
-/** The amounts of a policy. What else it says (network, environment) this protocol cannot carry. */
+/** The amounts of a policy. */
 export const Limits = z.object({
   wallMs: Limit,
   cpuMs: Limit,
@@ -51,6 +51,10 @@ export const RunBody = z.strictObject({
   cwd: Path,
   timeout_ms: z.int().min(1),
   limits: Limits,
+  /** Absent where there is none, so that a side which knows neither refuses only what it cannot hold. */
+  env: z.record(z.string().max(1_000), Text).optional(),
+  /** Hosts that the code may reach, as far as the other side's operator allows them too. */
+  hosts: z.array(z.string().max(300)).max(1_000).optional(),
   folders: Paths,
   files: Files,
 });

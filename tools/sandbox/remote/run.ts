@@ -1,10 +1,10 @@
 /** One run on the other side: lays out the files that came with it, runs, and says what changed. */
 import { createHash } from "node:crypto";
-import { isPawlError } from "../../../lib/errors.ts";
+import { isPawlError, PawlError } from "../../../lib/errors.ts";
 import { makeWorkspaceFolder, writeWorkspaceFile } from "../files.ts";
 import { FileError } from "../paths.ts";
 import { narrowed } from "../policy.ts";
-import { defaultPolicy, type OutputChunk, type RunResult, type ToolExecutor } from "../types.ts";
+import { defaultPolicy, type OutputChunk, type Policy, type RunResult, type ToolExecutor } from "../types.ts";
 import { type Copy, copyIn } from "../wasm/transfer.ts";
 import type { Workspace } from "../workspace.ts";
 import type { End, Line, RunBody } from "./protocol.ts";
@@ -13,13 +13,23 @@ export interface Here {
   readonly executor: ToolExecutor;
   /** Empty, and for this run alone. */
   readonly workspace: Workspace;
+  /** Of this machine's operator, by the same words as a policy's. */
+  readonly allowedHosts: readonly string[];
   readonly signal: AbortSignal;
   readonly say: (line: Line) => unknown;
 }
 
-/** Throws `sandbox_denied` where the executor cannot keep the limits. */
-export async function runHere(body: RunBody, { executor, workspace, signal, say }: Here): Promise<End> {
-  const policy = narrowed({ ...defaultPolicy, wallMs: maxWallMs }, body.limits);
+/** Throws `sandbox_denied` where the executor cannot keep what is asked, or this machine does not allow it. */
+export async function runHere(body: RunBody, { executor, workspace, allowedHosts, signal, say }: Here): Promise<End> {
+  const { env = {}, hosts = [] } = body;
+  const refused = hosts.find((host) => !allowedHosts.includes(host));
+  if (refused !== undefined)
+    throw new PawlError("sandbox_denied", `The remote sandbox does not allow the host ${refused}`);
+  const policy: Policy = {
+    ...narrowed({ ...defaultPolicy, wallMs: maxWallMs }, body.limits),
+    env,
+    network: { allow: hosts },
+  };
   try {
     for (const path of body.folders) await makeWorkspaceFolder(workspace, path);
     for (const { path, content } of body.files)

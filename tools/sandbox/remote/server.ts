@@ -30,6 +30,8 @@ export interface SandboxServerOptions {
   /** The weakest isolation that is served. */
   readonly minimum: Isolation;
   readonly maxRuns: number;
+  /** Hosts that code may reach which asks for them. */
+  readonly allowedHosts: readonly string[];
   readonly log: Log;
 }
 
@@ -60,7 +62,7 @@ export async function startSandboxServer(options: SandboxServerOptions): Promise
 }
 
 function routes(
-  { token, minimum, maxRuns, log }: SandboxServerOptions,
+  { token, minimum, maxRuns, allowedHosts, log }: SandboxServerOptions,
   sandboxes: Sandboxes["sandboxes"],
   running: Map<string, AbortController>,
 ): Hono {
@@ -107,7 +109,7 @@ function routes(
     const root = await mkdtemp(join(tmpdir(), "pawl-remote-"));
     try {
       const executor = await selectExecutor(body.language, least, "own");
-      return await runHere(body, { executor, workspace: { threadId: randomUUID(), root }, ...how });
+      return await runHere(body, { executor, workspace: { threadId: randomUUID(), root }, allowedHosts, ...how });
     } catch (error) {
       const isSaid = isPawlError(error, "sandbox_denied");
       if (!isSaid) log.error({ error: asError(error) }, "A sandbox failed");

@@ -35,12 +35,12 @@ export const prelude = `((write, report) => {
     write(line + "\\n");
   };
   globalThis.console = { log: print, info: print, debug: print, warn: print, error: print };
-  return async (evaluation) => {
+  return async (evaluation, id) => {
     try {
       const json = stringify(await (await evaluation).value, replacer);
-      report("value", json ?? "");
+      report(id, "value", json ?? "");
     } catch (thrown) {
-      report("error", describe(thrown));
+      report(id, "error", describe(thrown));
     }
   };
 })`;

@@ -10,6 +10,12 @@ export interface FileHead {
   readonly size: number;
 }
 
+/**
+ * Among the files of a request for JavaScript, which has no other: the globals that it starts from, empty for none.
+ * The answer has it again, as it is then.
+ */
+export const globalsFile = "/globals";
+
 export interface GuestRequest {
   readonly code: string;
   readonly stdin: string;
@@ -100,8 +106,8 @@ export function packRequest(bundle: Buffer): Buffer {
   return Buffer.concat([head, bundle]);
 }
 
-/** A JSON header, then the bytes of the files that it names. */
-export function packBundle(header: { readonly files: readonly FileHead[] }, contents: readonly Uint8Array[]): Buffer {
+/** A JSON header, then bytes that it speaks of. */
+export function packBundle(header: object, contents: readonly Uint8Array[]): Buffer {
   const json = Buffer.from(JSON.stringify(header));
   const size = Buffer.alloc(4);
   size.writeUInt32BE(json.length);
