@@ -4,21 +4,13 @@
  * print: what it holds is private to the language, and `toJSON` says only its name.
  */
 import type { RunnableConfig } from "@langchain/core/runnables";
-import {
-  type ChannelVersions,
-  type Checkpoint,
-  type CheckpointMetadata,
-  type CheckpointTuple,
-  type PendingWrite,
-  WRITES_IDX_MAP,
-} from "@langchain/langgraph-checkpoint";
+import type { CheckpointMetadata, CheckpointTuple, PendingWrite } from "@langchain/langgraph-checkpoint";
 import type pg from "pg";
 import type { Owner } from "../db/fence.ts";
 import { PawlError } from "../lib/errors.ts";
 import { patient } from "./patient.ts";
 import type { QuestionTracker } from "./question-tracker.ts";
 import { type Put, Saver } from "./saver.ts";
-import { type StepPlace, StepResults } from "./step-results.ts";
 import type { Beside, FilesFrom } from "./write-tuples.ts";
 
 export interface Writer {
@@ -41,7 +33,6 @@ export class FencedSaver extends Saver {
   /** The checkpoint of the outermost graph that was stored last, until something is written at it. */
   #last: Put | undefined;
   #isEmpty: boolean;
-  readonly #results = new StepResults((put) => this.storeWrites(put));
   /** The checkpoints of the outermost graph that were read last, by its id and as the newest. */
   #chosen: Pick<CheckpointTuple, "config" | "parentConfig"> | undefined;
   #newest: Pick<CheckpointTuple, "config" | "parentConfig"> | undefined;
@@ -83,21 +74,13 @@ export class FencedSaver extends Saver {
     return { checkpointId: isChosen ? before : (idOf(beside?.config) ?? before), withChanges: false };
   }
 
-  // oxlint-disable-next-line max-params -- the library's signature
-  override put(
-    config: RunnableConfig,
-    checkpoint: Checkpoint,
-    metadata: CheckpointMetadata,
-    newVersions: ChannelVersions,
-  ): Promise<RunnableConfig> {
-    const put = { config, checkpoint, metadata, newVersions };
+  override async put(...call: Parameters<Saver["put"]>): Promise<RunnableConfig> {
+    const [config, checkpoint, metadata, newVersions] = call;
     this.#last = undefined;
     this.#isEmpty = false;
-    return this.#results.storedWith(placeOf(config), async (results) => {
-      const stored = await this.store({ ...put, results });
-      if (!config.configurable?.["checkpoint_ns"]) this.#last = put;
-      return stored;
-    });
+    const stored = await super.put(...call);
+    if (!config.configurable?.["checkpoint_ns"]) this.#last = { config, checkpoint, metadata, newVersions };
+    return stored;
   }
 
   /** The newest checkpoint as a read would give it, without one; undefined where only a read can tell. */
@@ -132,23 +115,13 @@ export class FencedSaver extends Saver {
     this.#tracker?.putWrites(config, writes, taskId);
     this.#last = undefined;
     this.#isEmpty = false;
-    const isResult = !writes.some(([channel]) => channel in WRITES_IDX_MAP);
-    return patient(
-      isResult
-        ? this.#results.hold(placeOf(config), this.dumpWrites(config, writes, taskId))
-        : super.putWrites(config, writes, taskId),
-    );
+    return patient(super.putWrites(config, writes, taskId));
   }
 
   /** A run does not delete its thread; who does holds the thread's row. */
   override deleteThread(): Promise<never> {
     return Promise.reject(new PawlError("unsupported", "A run cannot delete its thread"));
   }
-}
-
-function placeOf({ configurable }: RunnableConfig): StepPlace {
-  const { checkpoint_ns = "", checkpoint_id = "" } = configurable ?? {};
-  return { checkpoint_ns, checkpoint_id };
 }
 
 function idOf(config: RunnableConfig | undefined): string | null {

@@ -41,6 +41,7 @@ import { readWaiting, type ThreadCheckpoint } from "./read-waiting.ts";
 import { openRow, sealCheckpoint, sealWrites, writePlace } from "./sealed-rows.ts";
 import { columnsOf } from "./short-rows.ts";
 import { Serializer } from "./serializer.ts";
+import { type StepPlace, StepResults } from "./step-results.ts";
 import type { Value } from "./stored-values.ts";
 import { deleteThreadCheckpoints } from "./thread-data.ts";
 import { type Beside, type FilesFrom, putCheckpoint, type PutWrites, putWrites, writesBeside } from "./write-tuples.ts";
@@ -61,6 +62,7 @@ export class Saver extends PostgresSaver {
   readonly #pool: pg.Pool;
   readonly #versions: KnownVersions;
   readonly #encryption: Encryption | undefined;
+  readonly #results = new StepResults((put) => putWrites(this.#pool, put));
 
   /** `like`: the saver that knows what `pool`, a transaction, does not: how values are encrypted, and some of them. */
   constructor(pool: pg.Pool, like?: Saver) {
@@ -137,7 +139,9 @@ export class Saver extends PostgresSaver {
     metadata: CheckpointMetadata,
     newVersions: ChannelVersions,
   ): Promise<RunnableConfig> {
-    return this.store({ config, checkpoint, metadata, newVersions });
+    return this.#results.storedWith(placeOf(config), (results) =>
+      this.store({ config, checkpoint, metadata, newVersions, results }),
+    );
   }
 
   /** `beside` lands with the checkpoint, or not at all. */
@@ -171,15 +175,13 @@ export class Saver extends PostgresSaver {
   }
 
   override async putWrites(config: RunnableConfig, writes: PendingWrite[], taskId: string): Promise<void> {
-    await this.storeWrites(await this.dumpWrites(config, writes, taskId));
-  }
-
-  protected storeWrites(put: PutWrites): Promise<void> {
-    return putWrites(this.#pool, put);
+    const dumped = this.#dumpWrites(config, writes, taskId);
+    const isResult = !writes.some(([channel]) => channel in WRITES_IDX_MAP);
+    return isResult ? this.#results.hold(placeOf(config), dumped) : putWrites(this.#pool, await dumped);
   }
 
   /** What is to be stored of a task's writes. */
-  protected async dumpWrites(config: RunnableConfig, writes: PendingWrite[], taskId: string): Promise<PutWrites> {
+  async #dumpWrites(config: RunnableConfig, writes: PendingWrite[], taskId: string): Promise<PutWrites> {
     const { thread_id, checkpoint_ns = "", checkpoint_id, run_id } = config.configurable ?? {};
     const at = { thread_id, checkpoint_ns, checkpoint_id, task_id: taskId };
     return {
@@ -270,6 +272,11 @@ export class Saver extends PostgresSaver {
       ),
     };
   }
+}
+
+function placeOf({ configurable }: RunnableConfig): StepPlace {
+  const { thread_id, checkpoint_ns = "", checkpoint_id } = configurable ?? {};
+  return { thread_id, checkpoint_ns, checkpoint_id };
 }
 
 /** Where the run stands, which the checkpoint's own row says already, or says better. */

@@ -3,15 +3,15 @@
  * loop, as it is when no other task is at work, they land with it in one statement; otherwise by themselves, at once.
  * The library stores a checkpoint when the one before has landed, so results wait for that one.
  */
+import type { GraphPlace } from "./known-versions.ts";
 import type { PutWrites } from "./write-tuples.ts";
 
 /** Rows that one statement takes beside its checkpoint: each has ten parameters, and a statement 65,535. */
 const MAX_ROWS = 100;
 
-/** What tasks worked on. */
-export interface StepPlace {
-  readonly checkpoint_ns: string;
-  readonly checkpoint_id: string;
+/** The checkpoint that tasks worked on; absent before the first. */
+export interface StepPlace extends GraphPlace {
+  readonly checkpoint_id: string | undefined;
 }
 
 interface Held {
@@ -23,7 +23,7 @@ interface Held {
 export class StepResults {
   readonly #store: (put: PutWrites) => Promise<void>;
   #held: readonly Held[] = [];
-  /** The namespaces in which a checkpoint is being stored; each stores one at a time. */
+  /** Where a checkpoint is being stored; in each namespace one at a time. */
   readonly #putting = new Set<string>();
 
   constructor(store: (put: PutWrites) => Promise<void>) {
@@ -41,13 +41,12 @@ export class StepResults {
 
   /** Has `put` store what is held at the checkpoint before the one that it stores. */
   storedWith<T>(at: StepPlace, put: (results: readonly PutWrites[]) => Promise<T>): Promise<T> {
-    const taken = this.#held.filter(
-      (held) => held.at.checkpoint_ns === at.checkpoint_ns && held.at.checkpoint_id === at.checkpoint_id,
-    );
+    const graph = graphOf(at);
+    const taken = this.#held.filter((held) => graphOf(held.at) === graph && held.at.checkpoint_id === at.checkpoint_id);
     this.#held = this.#held.filter((held) => !taken.includes(held));
-    this.#putting.add(at.checkpoint_ns);
+    this.#putting.add(graph);
     const stored = this.#together(taken, put).finally(() => {
-      this.#putting.delete(at.checkpoint_ns);
+      this.#putting.delete(graph);
       setImmediate(() => this.#release());
     });
     settle(taken, stored);
@@ -62,10 +61,14 @@ export class StepResults {
   }
 
   #release(): void {
-    const due = this.#held.filter(({ at }) => !this.#putting.has(at.checkpoint_ns));
+    const due = this.#held.filter(({ at }) => !this.#putting.has(graphOf(at)));
     this.#held = this.#held.filter((held) => !due.includes(held));
     for (const held of due) settle([held], held.dumped.then(this.#store));
   }
+}
+
+function graphOf({ thread_id, checkpoint_ns }: StepPlace): string {
+  return JSON.stringify([thread_id, checkpoint_ns]);
 }
 
 function settle(held: readonly Held[], stored: Promise<unknown>): void {
