@@ -3,7 +3,7 @@ import type { PendingWrite, SerializerProtocol } from "@langchain/langgraph-chec
 import { WRITES_IDX_MAP } from "@langchain/langgraph-checkpoint";
 import { type Chunk, chunksOf, textOf } from "./chunks.ts";
 import { CHUNKED, columnsOf, hasItems, type Item, itemsOf } from "./stored-chunks.ts";
-import type { WriteRow } from "./write-tuples.ts";
+import type { WriteRow } from "./put-writes.ts";
 
 export type Dumped = { readonly type: string; readonly blob: Uint8Array } | { readonly chunks: readonly Chunk[] };
 

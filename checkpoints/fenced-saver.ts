@@ -11,7 +11,7 @@ import { PawlError } from "../lib/errors.ts";
 import { patient } from "./patient.ts";
 import type { QuestionTracker } from "./question-tracker.ts";
 import { type Put, Saver } from "./saver.ts";
-import type { Beside, FilesFrom } from "./write-tuples.ts";
+import type { Beside, FilesFrom } from "./put-checkpoint.ts";
 
 export interface Writer {
   /** Nobody has stored anything on the thread: until this saver does there is nothing to read. */

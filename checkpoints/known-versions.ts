@@ -14,7 +14,7 @@ import { SizedCache } from "./sized-cache.ts";
 import { CHUNKED, columnsOf, type Item, itemsOf } from "./stored-chunks.ts";
 import type { Value } from "./stored-values.ts";
 import { type KnownVersion, planVersion } from "./versions.ts";
-import type { VersionRow } from "./write-tuples.ts";
+import type { VersionRow } from "./put-checkpoint.ts";
 
 export interface GraphPlace {
   readonly thread_id: string;

@@ -10,7 +10,8 @@ import { columnsOf } from "./short-rows.ts";
 import { Serializer } from "./serializer.ts";
 import { ownMetadata } from "./stock-tables.ts";
 import { bytesOf, type TransferredCheckpoint, type TransferTarget } from "./transfer-lines.ts";
-import { putCheckpoint, putWrites } from "./write-tuples.ts";
+import { putCheckpoint } from "./put-checkpoint.ts";
+import { putWrites } from "./put-writes.ts";
 
 /** Checkpoints with all their values in memory at once. */
 const PAGE = 25;

@@ -19,9 +19,7 @@ import {
   type CheckpointMetadata,
   type CheckpointTuple,
   type DeltaChannelHistory,
-  maxChannelVersion,
   type PendingWrite,
-  TASKS,
   WRITES_IDX_MAP,
 } from "@langchain/langgraph-checkpoint";
 import { PostgresSaver } from "@langchain/langgraph-checkpoint-postgres";
@@ -36,15 +34,16 @@ import { dumpValues, dumpWrites, eachOnce } from "./dump-values.ts";
 import { type Encryption, encryptionOf } from "./encryption.ts";
 import { type KnownVersions, versionsOf } from "./known-versions.ts";
 import { readKnown } from "./read-known.ts";
-import { readTuples, type Selection, type StoredTuple } from "./read-tuples.ts";
+import { readTuples, type Selection } from "./read-tuples.ts";
 import { readWaiting, type ThreadCheckpoint } from "./read-waiting.ts";
 import { openRow, sealCheckpoint, sealWrites, writePlace } from "./sealed-rows.ts";
 import { columnsOf } from "./short-rows.ts";
 import { Serializer } from "./serializer.ts";
 import { type StepPlace, StepResults } from "./step-results.ts";
-import type { Value } from "./stored-values.ts";
 import { deleteThreadCheckpoints } from "./thread-data.ts";
-import { type Beside, type FilesFrom, putCheckpoint, type PutWrites, putWrites, writesBeside } from "./write-tuples.ts";
+import { tupleOf } from "./tuple-of.ts";
+import { type Beside, type FilesFrom, putCheckpoint } from "./put-checkpoint.ts";
+import { type PutWrites, putWrites, writesBeside } from "./put-writes.ts";
 
 /** What `put` is called with. */
 export interface Put {
@@ -83,13 +82,14 @@ export class Saver extends PostgresSaver {
   }
 
   /**
-   * Growing and unique: a whole number that counts, and a random fraction of eleven digits, the last one not zero. Of keys
-   * that are equally long Postgres fills the pages of an index; of others it leaves them half empty. Called without
-   * `this` by the library.
+   * Growing and unique: a whole number that counts, and a random fraction, 15 digits together, which a number holds for
+   * certain; the last one is not zero. Of keys that are equally long Postgres fills the pages of an index; of others it
+   * leaves them half empty. Called without `this` by the library.
    */
   override getNextVersion(current: number | undefined): number {
-    const digits = String(randomInt(1e10)).padStart(10, "0");
-    return Number(`${Math.floor(current ?? 0) + 1}.${digits}${randomInt(1, 10)}`);
+    const count = String(Math.floor(current ?? 0) + 1);
+    const digits = 14 - count.length;
+    return Number(`${count}.${String(randomInt(10 ** digits)).padStart(digits, "0")}${randomInt(1, 10)}`);
   }
 
   override async getTuple(config: RunnableConfig): Promise<CheckpointTuple | undefined> {
@@ -102,7 +102,7 @@ export class Saver extends PostgresSaver {
           { versions: this.#versions, encryption: this.#encryption },
         )
       : undefined;
-    if (known) return this.#load(known);
+    if (known) return tupleOf(known, this);
     const [stored] = await readTuples(
       this.#pool,
       checkpoint_id
@@ -123,13 +123,13 @@ export class Saver extends PostgresSaver {
     );
     if (!stored) return undefined;
     if (stored.canBuildOn) this.#versions.saw(at, stored.checkpoint.channel_versions, stored.values);
-    return this.#load(stored);
+    return tupleOf(stored, this);
   }
 
   /** Newest first. `before` is the place of that checkpoint in time, whatever its namespace. */
   override async *list(config: RunnableConfig, options?: CheckpointListOptions): AsyncGenerator<CheckpointTuple> {
     for await (const stored of listTuples(this.#pool, { config, encryption: this.#encryption }, options))
-      yield await this.#load(stored);
+      yield await tupleOf(stored, this);
   }
 
   // oxlint-disable-next-line max-params -- the library's signature
@@ -201,7 +201,7 @@ export class Saver extends PostgresSaver {
   /** Checkpoints by a condition, newest first. `db`: whoever holds a transaction reads in it. */
   async load(selection: Omit<Selection, "encryption">, db: Queryable = this.#pool): Promise<CheckpointTuple[]> {
     const found = await readTuples(db, { ...selection, encryption: this.#encryption });
-    return Promise.all(found.map((stored) => this.#load(stored)));
+    return Promise.all(found.map((stored) => tupleOf(stored, this)));
   }
 
   /** What the library's `DeltaChannel` is computed from. */
@@ -240,37 +240,6 @@ export class Saver extends PostgresSaver {
       fold(inNs, row.task_id, [[row.channel, opened && (await this.serde.loadsTyped(opened.type, opened.blob))]]);
     }
     return tasks;
-  }
-
-  async #load(stored: StoredTuple): Promise<CheckpointTuple> {
-    const { thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id } = stored;
-    const at = (id: string) => ({ configurable: { thread_id, checkpoint_ns, checkpoint_id: id } });
-    const revive = ({ type, data }: Value): Promise<unknown> => this.serde.loadsTyped(type, data);
-    const checkpoint: Checkpoint = {
-      ...stored.checkpoint,
-      channel_values: Object.fromEntries(
-        await Promise.all(stored.values.map(async (value) => [value.channel, await revive(value)] as const)),
-      ),
-    };
-    if (stored.sent.length > 0) {
-      checkpoint.channel_values[TASKS] = await Promise.all(stored.sent.map(revive));
-      const versions = Object.values(checkpoint.channel_versions);
-      checkpoint.channel_versions[TASKS] =
-        versions.length > 0 ? maxChannelVersion(...versions) : this.getNextVersion(undefined);
-    }
-    return {
-      config: at(checkpoint_id),
-      checkpoint,
-      metadata: stored.metadata as unknown as CheckpointMetadata,
-      ...(parent_checkpoint_id && { parentConfig: at(parent_checkpoint_id) }),
-      pendingWrites: await Promise.all(
-        stored.writes.map(async (write): Promise<[string, string, unknown]> => [
-          write.task_id,
-          write.channel,
-          await revive(write),
-        ]),
-      ),
-    };
   }
 }
 

@@ -7,7 +7,8 @@ import { PawlError } from "../lib/errors.ts";
 import { type Encryption, isSealed, type Place } from "./encryption.ts";
 import { plainHash } from "./pieces.ts";
 import type { Item } from "./stored-chunks.ts";
-import type { VersionRow, WriteRow } from "./write-tuples.ts";
+import type { VersionRow } from "./put-checkpoint.ts";
+import type { WriteRow } from "./put-writes.ts";
 
 const PREFIX = "sealed:";
 

@@ -4,7 +4,7 @@
  * The library stores a checkpoint when the one before has landed, so results wait for that one.
  */
 import type { GraphPlace } from "./known-versions.ts";
-import type { PutWrites } from "./write-tuples.ts";
+import type { PutWrites } from "./put-writes.ts";
 
 /** Rows that one statement takes beside its checkpoint: each has ten parameters, and a statement 65,535. */
 const MAX_ROWS = 100;

@@ -7,7 +7,7 @@ import type { RunnableConfig } from "@langchain/core/runnables";
 import type pg from "pg";
 import { FencedSaver, type Writer } from "../checkpoints/fenced-saver.ts";
 import type { Put } from "../checkpoints/saver.ts";
-import type { Beside } from "../checkpoints/write-tuples.ts";
+import type { Beside } from "../checkpoints/put-checkpoint.ts";
 import type { ClaimedRun } from "./claim.ts";
 import type { EventWriter, LogRow } from "./events/writer.ts";
 

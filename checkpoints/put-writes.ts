@@ -1,0 +1,86 @@
+/** Writes what tasks returned, asked and were answered. */
+import type { Owner } from "../db/fence.ts";
+import type { Queryable } from "../db/pool.ts";
+import type { Beside } from "./put-checkpoint.ts";
+import { itemsStored, putSurplus } from "./put-items.ts";
+import { LAZY, lost, named, Parameters } from "./statement.ts";
+import type { Item } from "./stored-chunks.ts";
+
+export interface PutWrites {
+  readonly owner: Owner | null;
+  /** Thread, namespace, checkpoint id, task id. */
+  readonly row: readonly [string, string, string, string];
+  /** The run on whose behalf they are, so that its rollback finds them on checkpoints of earlier runs. */
+  readonly runId: string | null;
+  readonly writes: readonly WriteRow[];
+  readonly items: readonly Item[];
+  /** Whether the writes take the place of earlier ones with the same index, or stand back. */
+  readonly replace: boolean;
+  /**
+   * Whether to leave it to the next commit that the writes are on disk. For the results of tasks: the checkpoint of
+   * their step follows, and a crash of Postgres before it costs that step. Never for questions and answers.
+   */
+  readonly lazy: boolean;
+}
+
+export interface WriteRow {
+  readonly idx: number;
+  readonly channel: string;
+  readonly type: string;
+  readonly blob: Uint8Array;
+  readonly items?: readonly string[];
+}
+
+/** Throws `lease_lost` when the owner has changed, and nothing was written. */
+export async function putWrites(db: Queryable, put: PutWrites): Promise<void> {
+  const writes = eachIndexOnce(put);
+  if (writes.length === 0) return;
+  const items = await putSurplus(db, put);
+  const parameters = new Parameters(put.owner);
+  const [thread = "", ...row] = [...put.row, put.runId].map((value) => `${parameters.add(value)}::text`);
+  const rows = writes.map(columnsOf);
+  const onConflict = put.replace
+    ? `on conflict (thread_id, checkpoint_ns, checkpoint_id, task_id, idx)
+            do update set channel = excluded.channel, type = excluded.type, blob = excluded.blob,
+                          items = excluded.items, run_id = excluded.run_id`
+    : "on conflict do nothing";
+  const kind = [put.owner ? "fenced" : "plain", put.replace ? "replace" : "keep", put.lazy ? "lazy" : "sync"];
+  const { rowCount } = await db.query({
+    ...named(`put-writes-${kind.join("-")}`, [writes, items]),
+    text: `
+      with ${parameters.fence},
+      allowed as materialized (select ${put.lazy ? LAZY : "1"} from fence),
+      ${items.length > 0 ? `${itemsStored(parameters, thread, items)},` : ""}
+      stored as (
+        insert into ${WRITES}
+        select ${thread}, ${row.join(", ")}, v.* from allowed cross join ${parameters.list(WRITE_TYPES, rows)} as v
+            ${onConflict})
+      select from fence`,
+    values: parameters.values,
+  });
+  if (rowCount !== 1) throw lost(put.owner);
+}
+
+/** The same as rows beside a checkpoint, for writes that stand back. Their items go with the checkpoint's. */
+export function writesBeside(puts: readonly PutWrites[]): Beside {
+  return {
+    name: "writes",
+    into: WRITES,
+    types: ["text", "text", "text", "text", "text", ...WRITE_TYPES],
+    rows: puts.flatMap((put) => eachIndexOnce(put).map((write) => [...put.row, put.runId, ...columnsOf(write)])),
+  };
+}
+
+const WRITES =
+  "checkpoint_writes (thread_id, checkpoint_ns, checkpoint_id, task_id, run_id, idx, channel, type, blob, items)";
+const WRITE_TYPES = ["int", "text", "text", "bytea", "uuid[]"];
+
+function columnsOf({ idx, channel, type, blob, items }: WriteRow): unknown[] {
+  return [idx, channel, type, blob, items ?? null];
+}
+
+/** One statement may touch a row only once: of those with one index the last counts, or the first, as in the stock saver. */
+function eachIndexOnce({ writes, replace }: PutWrites): WriteRow[] {
+  const ordered = replace ? writes : writes.toReversed();
+  return [...new Map(ordered.map((write) => [write.idx, write])).values()];
+}
