@@ -15,8 +15,10 @@ test.each([
   ["ls ./tmp a/tmp $HOME/tmp ${X}/tmp ../workspace", "ls ./tmp a/tmp $HOME/tmp ${X}/tmp ../workspace"],
   ["/workspace2 /tmpfs /workspace.bak /tmp-1", "/workspace2 /tmpfs /workspace.bak /tmp-1"],
   ["/var/tmp", "/var/tmp"],
+  ["node /tmp/readable/a.js /tmp/readable", "node /tmp/readable/a.js /tmp/readable"],
+  ["/tmp/readable2 /tmp/read", "/t/p/tmp/readable2 /t/p/tmp/read"],
 ])("%j becomes %j", (code, expected) => {
-  expect(toHost(code, folders)).toBe(expected);
+  expect(toHost(code, folders, ["/tmp/readable"])).toBe(expected);
 });
 
 test("however a stream is cut, host paths are replaced, the mark ends it, and nothing is lost", () => {

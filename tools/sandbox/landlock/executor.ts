@@ -77,6 +77,9 @@ async function run(request: RunRequest, parts: RunParts): Promise<RunResult> {
 }
 
 function commandIn({ folders }: Seat, request: RunRequest, { policy, interpreters }: RunParts) {
-  const command = commandFor(request.language, toHost(request.code, folders), { policy, interpreters });
+  const command = commandFor(request.language, toHost(request.code, folders, policy.readable), {
+    policy,
+    interpreters,
+  });
   return { ...command, cwd: join(folders.workspace, ...partsOf(request.cwd ?? guestRoot)) };
 }

@@ -13,8 +13,16 @@ export interface GuestFolders {
 /** Both as whole paths or the beginnings of one, and never as a part of another path, name or URL. */
 const guestPaths = /(?<![\w.~/$)}\]-])\/(workspace|tmp)(?![\w.-])/g;
 
-export function toHost(text: string, folders: GuestFolders): string {
-  return text.replace(guestPaths, (_, name) => (name === "tmp" ? folders.temporary : folders.workspace));
+/** `readable`: folders and files of the host that the guest may name as they are, also where they lie below `/tmp`. */
+export function toHost(text: string, folders: GuestFolders, readable: readonly string[]): string {
+  return text.replace(guestPaths, (guest: string, name: string, at: number) => {
+    if (readable.some((path) => beginsWith(text.slice(at, at + path.length + 1), path))) return guest;
+    return name === "tmp" ? folders.temporary : folders.workspace;
+  });
+}
+
+function beginsWith(text: string, path: string): boolean {
+  return text.startsWith(path) && !/[\w.-]/.test(text.slice(path.length));
 }
 
 /** Replaces paths in a stream of bytes, and ends it at a mark. Keeps back only what may be the beginning of one of these. */
