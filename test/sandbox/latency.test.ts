@@ -27,7 +27,7 @@ test.each(executors.map((executor) => [executor.kind, executor] as const))(
     const language = kind === "wasm" ? "js" : "shell";
     const capabilities = await executor.probe(language);
     if (!capabilities.available) return expect(capabilities.reason).toMatch(/\w/);
-    const session = await executor.open({ threadId: "0190b7e0-0000-7000-8000-00000000000b", root }, defaultPolicy);
+    const session = await executor.open({ threadId: "0190b7e0-0000-7000-8000-00000000000d", root }, defaultPolicy);
     const cancel = new AbortController();
     const spinning = Promise.withResolvers<void>();
     let ended = false;

@@ -114,7 +114,7 @@ export class Group {
     for (let waited = 0; waited < buryMs; waited += lookMs) {
       const left = await Promise.all(this.#folders.map((folder) => rmdir(folder).then(() => false, isThere)));
       if (!left.includes(true)) return;
-      await delay(lookMs, undefined, { ref: false });
+      await delay(lookMs);
     }
   }
 

@@ -1,4 +1,5 @@
 /** Attacks a native sandbox from inside, at start. An attack that is not beaten makes the executor unavailable. */
+import { randomUUID } from "node:crypto";
 import { chmod, mkdir, rm, writeFile } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
@@ -15,7 +16,6 @@ import type { Workspace } from "../workspace.ts";
 
 type Open = (workspace: Workspace, policy: Policy) => Promise<Session>;
 
-const probeThread = "00000000-0000-4000-8000-000000000000";
 /** Few, so that the attack on their number is short. */
 const policy: Policy = { ...defaultPolicy, procs: 16 };
 
@@ -59,7 +59,8 @@ export async function probeNative(
   if (languages.length === 0) return { available: false, languages: [], reason: "This machine has no program for it" };
   await using bait = await layBait();
   try {
-    const session = await open({ threadId: probeThread, root: bait.workspace }, policy);
+    // Its account, and so the number of its processes, is not that of a server that starts beside this one.
+    const session = await open({ threadId: randomUUID(), root: bait.workspace }, policy);
     try {
       return await attackAll(session, bait, { languages, harmless });
     } finally {
