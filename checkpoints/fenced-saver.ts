@@ -38,8 +38,10 @@ export class FencedSaver extends Saver {
   readonly #owner: Owner;
   readonly #tracker: QuestionTracker | undefined;
   readonly #graph: Writer["graph"];
-  /** The checkpoint of the outermost graph that was stored last, until something is written at it. */
+  /** The checkpoint of the outermost graph that was put last. */
   #last: Put | undefined;
+  /** The one at which something was written last. The library may write at a checkpoint before it puts it. */
+  #writtenAt: string | null = null;
   #isEmpty: boolean;
   readonly #results = new StepResults((put) => this.storeWrites(put));
   /** The checkpoints of the outermost graph that were read last, by its id and as the newest. */
@@ -91,32 +93,15 @@ export class FencedSaver extends Saver {
     newVersions: ChannelVersions,
   ): Promise<RunnableConfig> {
     const put = { config, checkpoint, metadata, newVersions };
-    this.#last = undefined;
+    if (!config.configurable?.["checkpoint_ns"]) this.#last = put;
     this.#isEmpty = false;
-    return this.#results.storedWith(placeOf(config), async (results) => {
-      const stored = await this.store({ ...put, results });
-      if (!config.configurable?.["checkpoint_ns"]) this.#last = put;
-      return stored;
-    });
+    return this.#results.storedWith(placeOf(config), (results) => this.store({ ...put, results }));
   }
 
   /** The newest checkpoint as a read would give it, without one; undefined where only a read can tell. */
   async newest(): Promise<CheckpointTuple | undefined> {
-    if (!this.#last) return undefined;
-    const { config, checkpoint, metadata } = this.#last;
-    const { thread_id, checkpoint_id } = config.configurable ?? {};
-    const at = (id: string) => ({ configurable: { thread_id, checkpoint_ns: "", checkpoint_id: id } });
-    const values = Object.entries(checkpoint.channel_values).map(async ([channel, value]) => {
-      const [type, data] = await this.serde.dumpsTyped(value);
-      return [channel, await this.serde.loadsTyped(type, data)] as const;
-    });
-    return {
-      config: at(checkpoint.id),
-      checkpoint: { ...checkpoint, channel_values: Object.fromEntries(await Promise.all(values)) },
-      metadata,
-      ...(checkpoint_id && { parentConfig: at(checkpoint_id) }),
-      pendingWrites: [],
-    };
+    if (!this.#last || this.#last.checkpoint.id === this.#writtenAt) return undefined;
+    return this.stored(this.#last);
   }
 
   protected override store(put: Put, ...beside: readonly Beside[]): Promise<RunnableConfig> {
@@ -130,7 +115,7 @@ export class FencedSaver extends Saver {
   override putWrites(config: RunnableConfig, writes: PendingWrite[], taskId: string): Promise<void> {
     // Before anything is awaited: the library shows the writes in the stream as soon as this call has returned.
     this.#tracker?.putWrites(config, writes, taskId);
-    this.#last = undefined;
+    if (!config.configurable?.["checkpoint_ns"]) this.#writtenAt = idOf(config);
     this.#isEmpty = false;
     const isResult = !writes.some(([channel]) => channel in WRITES_IDX_MAP);
     return patient(

@@ -240,7 +240,28 @@ export class Saver extends PostgresSaver {
     return tasks;
   }
 
-  async #load(stored: StoredTuple): Promise<CheckpointTuple> {
+  /**
+   * What a read would give of a checkpoint that was put and has no writes; undefined unless all its values are known. A
+   * node may have changed what the checkpoint itself holds, in a channel that it did not write: that is not stored.
+   */
+  protected async stored({ config, checkpoint, metadata }: Put): Promise<CheckpointTuple | undefined> {
+    const { thread_id, checkpoint_ns = "", checkpoint_id = null } = config.configurable ?? {};
+    const values = this.#versions.values({ thread_id, checkpoint_ns }, checkpoint.channel_versions);
+    if (!values) return undefined;
+    return this.#load({
+      thread_id,
+      checkpoint_ns,
+      checkpoint_id: checkpoint.id,
+      parent_checkpoint_id: checkpoint_id,
+      checkpoint,
+      metadata: { ...metadata },
+      values,
+      sent: [],
+      writes: [],
+    });
+  }
+
+  async #load(stored: Omit<StoredTuple, "seq" | "canBuildOn">): Promise<CheckpointTuple> {
     const { thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id } = stored;
     const at = (id: string) => ({ configurable: { thread_id, checkpoint_ns, checkpoint_id: id } });
     const revive = ({ type, data }: Value): Promise<unknown> => this.serde.loadsTyped(type, data);

@@ -1,3 +1,5 @@
+import { Annotation, interrupt, StateGraph } from "@langchain/langgraph";
+import { PostgresSaver } from "@langchain/langgraph-checkpoint-postgres";
 import { expect, test } from "vitest";
 import { createPool } from "../../db/pool.ts";
 import { isPawlError } from "../../lib/errors.ts";
@@ -7,7 +9,7 @@ import { localPrincipal } from "../../lib/principal.ts";
 import type { RunEvent, RunOutcome } from "../../runs/index.ts";
 import { createThreads } from "../../runs/threads/threads.ts";
 import { silent, testDatabase } from "../support/database.ts";
-import { oneNode, type RunsHost, runsHost } from "../support/runs.ts";
+import { Log, oneNode, type RunsHost, runsHost } from "../support/runs.ts";
 
 const never = new AbortController().signal;
 
@@ -260,3 +262,48 @@ test("a run on a thread that came with it begins with nothing, and the next one 
   const second = await host.create(threadId, { if_not_exists: "create" });
   expect(await join(host, second)).toMatchObject({ status: "success", values: { log: ["0", "1"] } });
 });
+
+test("a run on a thread of the stock saver, which no Pawl has heard of, goes on from what is there", async () => {
+  const graph = new StateGraph(Log)
+    .addNode("work", () => ({ log: ["worked"] }))
+    .addEdge("__start__", "work")
+    .compile();
+  await using host = await runsHost({ graph });
+  await host.startWorker();
+  const threadId = ThreadId.parse(uuidv7());
+  const stock = new PostgresSaver(host.db.pool);
+  await graph.invoke({ log: ["before"] }, { configurable: { thread_id: threadId, __pregel_checkpointer: stock } });
+  const outcome = await join(host, await host.create(threadId, { input: { log: ["asked"] }, if_not_exists: "create" }));
+  expect(outcome.values).toEqual({ log: ["before", "worked", "asked", "worked"] });
+});
+
+test.each(["sync", "async", "exit"] as const)(
+  "with durability %s the row of a thread says at the end of a run what its state says",
+  async (durability) => {
+    const State = Annotation.Root({
+      ...Log.spec,
+      kept: Annotation<string[]>({ reducer: (_, b) => b, default: () => [] }),
+    });
+    const graph = new StateGraph(State)
+      .addNode("careless", ({ kept }) => {
+        kept.push("changed in place, and not written");
+        return { log: ["careless"] };
+      })
+      .addNode("asks", ({ kept }) => {
+        kept.push("changed before it asks");
+        return { log: [interrupt<string, string>("well?")] };
+      })
+      .addEdge("__start__", "careless")
+      .addEdge("__start__", "asks")
+      .compile();
+    await using host = await runsHost({ graph });
+    await host.startWorker();
+    const threads = createThreads({ pool: host.db.pool, graphs: host.graphs });
+    const threadId = await host.thread();
+    for (const body of [{ input: { kept: ["given"] } }, { command: { resume: "yes" } }]) {
+      await join(host, await host.create(threadId, { ...body, durability }));
+      const state = await threads.state(localPrincipal, { threadId });
+      expect((await host.threadRow(threadId))["values"]).toEqual(state.values);
+    }
+  },
+);
