@@ -13,7 +13,7 @@ import {
   WRITES_IDX_MAP,
 } from "@langchain/langgraph-checkpoint";
 import type pg from "pg";
-import type { Owner } from "../db/fence.ts";
+import { leaseLost, type Owner } from "../db/fence.ts";
 import { PawlError } from "../lib/errors.ts";
 import { patient } from "./patient.ts";
 import type { QuestionTracker } from "./question-tracker.ts";
@@ -43,6 +43,8 @@ export class FencedSaver extends Saver {
   /** The one at which something was written last. The library may write at a checkpoint before it puts it. */
   #writtenAt: string | null = null;
   #isEmpty: boolean;
+  #isClosed = false;
+  readonly #underWay = new Set<Promise<unknown>>();
   readonly #results = new StepResults((put) => this.storeWrites(put));
   /** The checkpoints of the outermost graph that were read last, by its id and as the newest. */
   #chosen: Pick<CheckpointTuple, "config" | "parentConfig"> | undefined;
@@ -95,7 +97,9 @@ export class FencedSaver extends Saver {
     const put = { config, checkpoint, metadata, newVersions };
     if (!config.configurable?.["checkpoint_ns"]) this.#last = put;
     this.#isEmpty = false;
-    return this.#results.storedWith(placeOf(config), (results) => this.store({ ...put, results }));
+    return this.#whileOpen(() =>
+      this.#results.storedWith(placeOf(config), (results) => this.store({ ...put, results })),
+    );
   }
 
   /** The newest checkpoint as a read would give it, without one; undefined where only a read can tell. */
@@ -119,10 +123,32 @@ export class FencedSaver extends Saver {
     this.#isEmpty = false;
     const isResult = !writes.some(([channel]) => channel in WRITES_IDX_MAP);
     return patient(
-      isResult
-        ? this.#results.hold(placeOf(config), this.dumpWrites(config, writes, taskId))
-        : super.putWrites(config, writes, taskId),
+      this.#whileOpen(() =>
+        isResult
+          ? this.#results.hold(placeOf(config), this.dumpWrites(config, writes, taskId))
+          : super.putWrites(config, writes, taskId),
+      ),
     );
+  }
+
+  /**
+   * Refuses what is still to be written, by a graph that was left behind, and waits for what is under way: whoever reads
+   * the thread afterwards reads how it stays.
+   */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await Promise.allSettled(this.#underWay);
+  }
+
+  async #whileOpen<T>(write: () => Promise<T>): Promise<T> {
+    if (this.#isClosed) throw leaseLost(this.#owner);
+    const written = write();
+    this.#underWay.add(written);
+    try {
+      return await written;
+    } finally {
+      this.#underWay.delete(written);
+    }
   }
 
   /** A run does not delete its thread; who does holds the thread's row. */

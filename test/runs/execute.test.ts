@@ -307,3 +307,30 @@ test.each(["sync", "async", "exit"] as const)(
     }
   },
 );
+
+test.each(["interrupt", "rollback"] as const)(
+  "what a cancelled graph (%s) has under way has landed before its thread is read",
+  async (action) => {
+    await using host = await runsHost({ graph: oneNode(async () => ({ log: ["worked"] })) });
+    const { pool } = host.db;
+    const threads = createThreads({ pool, graphs: host.graphs });
+    await pool.query(`
+      create function wait() returns trigger language plpgsql as $$ begin perform pg_advisory_xact_lock(7); return new; end $$;
+      create trigger wait before insert on checkpoints for each row
+        when (new.metadata ->> 'source' = 'loop') execute function wait()`);
+    const lock = await pool.connect();
+    await lock.query("select pg_advisory_lock(7)");
+    await host.startWorker();
+    const threadId = await host.thread();
+    const run = await host.create(threadId, { input: { log: ["asked"] } });
+    const waiting = "select from pg_locks where locktype = 'advisory' and objid = 7 and not granted";
+    await expect.poll(async () => (await pool.query(waiting)).rowCount).toBe(1);
+    await host.runs.cancel(localPrincipal, { threadId, runId: run.run_id }, { action });
+    for (let i = 0; i < 300; i += 1) await pool.query("select"); // who does not wait has read by then
+    await lock.query("select pg_advisory_unlock(7)");
+    lock.release();
+    await join(host, run);
+    const { values } = await threads.state(localPrincipal, { threadId });
+    expect((await host.threadRow(threadId))["values"]).toEqual(values);
+  },
+);
