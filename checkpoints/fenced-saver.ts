@@ -6,7 +6,7 @@
 import type { RunnableConfig } from "@langchain/core/runnables";
 import type { CheckpointMetadata, CheckpointTuple, PendingWrite } from "@langchain/langgraph-checkpoint";
 import type pg from "pg";
-import type { Owner } from "../db/fence.ts";
+import { leaseLost, type Owner } from "../db/fence.ts";
 import { PawlError } from "../lib/errors.ts";
 import { patient } from "./patient.ts";
 import type { QuestionTracker } from "./question-tracker.ts";
@@ -30,9 +30,13 @@ export class FencedSaver extends Saver {
   readonly #owner: Owner;
   readonly #tracker: QuestionTracker | undefined;
   readonly #graph: Writer["graph"];
-  /** The checkpoint of the outermost graph that was stored last, until something is written at it. */
+  /** The checkpoint of the outermost graph that was put last. */
   #last: Put | undefined;
+  /** The one at which something was written last. The library may write at a checkpoint before it puts it. */
+  #writtenAt: string | null = null;
   #isEmpty: boolean;
+  #isClosed = false;
+  readonly #underWay = new Set<Promise<unknown>>();
   /** The checkpoints of the outermost graph that were read last, by its id and as the newest. */
   #chosen: Pick<CheckpointTuple, "config" | "parentConfig"> | undefined;
   #newest: Pick<CheckpointTuple, "config" | "parentConfig"> | undefined;
@@ -74,32 +78,17 @@ export class FencedSaver extends Saver {
     return { checkpointId: isChosen ? before : (idOf(beside?.config) ?? before), withChanges: false };
   }
 
-  override async put(...call: Parameters<Saver["put"]>): Promise<RunnableConfig> {
+  override put(...call: Parameters<Saver["put"]>): Promise<RunnableConfig> {
     const [config, checkpoint, metadata, newVersions] = call;
-    this.#last = undefined;
-    this.#isEmpty = false;
-    const stored = await super.put(...call);
     if (!config.configurable?.["checkpoint_ns"]) this.#last = { config, checkpoint, metadata, newVersions };
-    return stored;
+    this.#isEmpty = false;
+    return this.#whileOpen(() => super.put(...call));
   }
 
   /** The newest checkpoint as a read would give it, without one; undefined where only a read can tell. */
   async newest(): Promise<CheckpointTuple | undefined> {
-    if (!this.#last) return undefined;
-    const { config, checkpoint, metadata } = this.#last;
-    const { thread_id, checkpoint_id } = config.configurable ?? {};
-    const at = (id: string) => ({ configurable: { thread_id, checkpoint_ns: "", checkpoint_id: id } });
-    const values = Object.entries(checkpoint.channel_values).map(async ([channel, value]) => {
-      const [type, data] = await this.serde.dumpsTyped(value);
-      return [channel, await this.serde.loadsTyped(type, data)] as const;
-    });
-    return {
-      config: at(checkpoint.id),
-      checkpoint: { ...checkpoint, channel_values: Object.fromEntries(await Promise.all(values)) },
-      metadata,
-      ...(checkpoint_id && { parentConfig: at(checkpoint_id) }),
-      pendingWrites: [],
-    };
+    if (!this.#last || this.#last.checkpoint.id === this.#writtenAt) return undefined;
+    return this.stored(this.#last);
   }
 
   protected override store(put: Put, ...beside: readonly Beside[]): Promise<RunnableConfig> {
@@ -113,9 +102,29 @@ export class FencedSaver extends Saver {
   override putWrites(config: RunnableConfig, writes: PendingWrite[], taskId: string): Promise<void> {
     // Before anything is awaited: the library shows the writes in the stream as soon as this call has returned.
     this.#tracker?.putWrites(config, writes, taskId);
-    this.#last = undefined;
+    if (!config.configurable?.["checkpoint_ns"]) this.#writtenAt = idOf(config);
     this.#isEmpty = false;
-    return patient(super.putWrites(config, writes, taskId));
+    return patient(this.#whileOpen(() => super.putWrites(config, writes, taskId)));
+  }
+
+  /**
+   * Refuses what is still to be written, by a graph that was left behind, and waits for what is under way: whoever reads
+   * the thread afterwards reads how it stays.
+   */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await Promise.allSettled(this.#underWay);
+  }
+
+  async #whileOpen<T>(write: () => Promise<T>): Promise<T> {
+    if (this.#isClosed) throw leaseLost(this.#owner);
+    const written = write();
+    this.#underWay.add(written);
+    try {
+      return await written;
+    } finally {
+      this.#underWay.delete(written);
+    }
   }
 
   /** A run does not delete its thread; who does holds the thread's row. */

@@ -37,14 +37,18 @@ export async function pruneThread(
          -- The namespace of a graph that lives no longer than a task names the task.
          where ns not like '%:%'
             or metadata -> 'parents' ->> '' in (select id from wanted root where root.ns = '')),
+      -- Not each checkpoint counts its own: an edit leaves that out.
+      deltas as (
+        select distinct ns, channel
+          from own cross join jsonb_object_keys(metadata -> 'counters_since_delta_snapshot') d(channel)),
       trail as (
         select k.ns, k.parent as id, d.channel
-          from kept k cross join jsonb_object_keys(k.metadata -> 'counters_since_delta_snapshot') d(channel)
-         where not ${hasValue("k", "d")}
+          from kept k join deltas d on d.ns = k.ns
+         where not ${hasValue("k.checkpoint", "d.channel", "k.ns")}
          union
         select a.ns, a.parent, t.channel
           from trail t join own a on a.ns = t.ns and a.id = t.id
-         where not ${hasValue("a", "t")}),
+         where not ${hasValue("a.checkpoint", "t.channel", "a.ns")}),
       writes_gone as (
         delete from checkpoint_writes w
          using own
@@ -61,12 +65,11 @@ export async function pruneThread(
   return rowCount ?? 0;
 }
 
-/** Whether the checkpoint of one row has a value of the channel of another. */
-function hasValue(checkpoint: "a" | "k", channel: "d" | "t"): string {
+/** In SQL, whether a checkpoint has a value of a channel. */
+function hasValue(checkpoint: string, channel: string, ns: string): string {
   return `exists (select from checkpoint_blobs b
-                       where b.thread_id = $1 and b.checkpoint_ns = ${checkpoint}.ns and b.channel = ${channel}.channel
-                         and b.version = ${checkpoint}.checkpoint -> 'channel_versions' ->> ${channel}.channel
-                         and b.type <> 'empty')`;
+                       where b.thread_id = $1 and b.checkpoint_ns = ${ns} and b.channel = ${channel}
+                         and b.version = ${checkpoint} -> 'channel_versions' ->> ${channel} and b.type <> 'empty')`;
 }
 
 /**
@@ -87,7 +90,10 @@ export async function pruneSupersededWrites(tx: Queryable, threadId: string): Pr
          and not exists (select from checkpoints next
                           where next.thread_id = $1 and next.checkpoint_ns = w.checkpoint_ns
                             and next.parent_checkpoint_id = w.checkpoint_id
-                            and (next.metadata -> 'counters_since_delta_snapshot' ? w.channel
+                            and (not ${hasValue("next.checkpoint", "w.channel", "w.checkpoint_ns")}
+                                 and exists (select from checkpoints counting
+                                              where counting.thread_id = $1 and counting.checkpoint_ns = w.checkpoint_ns
+                                                and counting.metadata -> 'counters_since_delta_snapshot' ? w.channel)
                                  -- Before version 4 what was sent stayed with the writes.
                                  or (w.channel = '__pregel_tasks' and ${isBeforeSends("next")})))
          and not exists (select from checkpoint_writes asked

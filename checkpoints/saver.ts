@@ -241,6 +241,30 @@ export class Saver extends PostgresSaver {
     }
     return tasks;
   }
+
+  /**
+   * What a read would give of a checkpoint that was put and has no writes; undefined unless all its values are known. A
+   * node may have changed what the checkpoint itself holds, in a channel that it did not write: that is not stored.
+   */
+  protected async stored({ config, checkpoint, metadata }: Put): Promise<CheckpointTuple | undefined> {
+    const { thread_id, checkpoint_ns = "", checkpoint_id = null } = config.configurable ?? {};
+    const values = this.#versions.values({ thread_id, checkpoint_ns }, checkpoint.channel_versions);
+    if (!values) return undefined;
+    return tupleOf(
+      {
+        thread_id,
+        checkpoint_ns,
+        checkpoint_id: checkpoint.id,
+        parent_checkpoint_id: checkpoint_id,
+        checkpoint,
+        metadata: { ...metadata },
+        values,
+        sent: [],
+        writes: [],
+      },
+      this,
+    );
+  }
 }
 
 function placeOf({ configurable }: RunnableConfig): StepPlace {

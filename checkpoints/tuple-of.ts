@@ -11,7 +11,7 @@ import type { Value } from "./stored-values.ts";
 
 /** A stored checkpoint as the library knows it, its values deserialized. */
 export async function tupleOf(
-  stored: StoredTuple,
+  stored: Omit<StoredTuple, "seq" | "canBuildOn">,
   { serde, getNextVersion }: Pick<BaseCheckpointSaver, "serde" | "getNextVersion">,
 ): Promise<CheckpointTuple> {
   const { thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id } = stored;

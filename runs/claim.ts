@@ -23,7 +23,7 @@ export const ClaimedRun = Run.extend({
   resumable: z.boolean(),
   cancel_action: CancelAction.nullable(),
   stalled_attempts: z.number().int(),
-  /** The thread was made with the run, and nobody has had it before: there is no checkpoint. */
+  /** The thread was made with the run, and has no checkpoint: nor one of LangGraph's own saver, from before it was Pawl's. */
   has_new_thread: z.boolean(),
 });
 export type ClaimedRun = z.infer<typeof ClaimedRun>;
@@ -33,7 +33,7 @@ const claimedColumns = `
   r.created_at, r.updated_at, r.tenant, r.created_by, r.graph_id, r.graph_hash, r.epoch, r.temporary, r.resumable,
   r.cancel_action, r.stalled_attempts,
   owned.epoch = 1 and exists (select from threads t where t.thread_id = r.thread_id and t.created_at = r.created_at)
-    as has_new_thread`;
+    and not exists (select from checkpoints c where c.thread_id = r.thread_id::text) as has_new_thread`;
 
 /** The highest `checkpoints.seq` that was given out so far. */
 const newestSeq =

@@ -18,6 +18,7 @@ import { RunLedger } from "./effects/ledger.ts";
 import type { EventWriter } from "./events/writer.ts";
 import type { AnyGraph } from "./index.ts";
 import { startOf } from "./start.ts";
+import { stopCauseOf } from "./stop.ts";
 import { streamGraph } from "./stream/stream-graph.ts";
 import { TellingSaver } from "./telling-saver.ts";
 
@@ -43,32 +44,36 @@ export type Attempt =
 const STOP_GRACE_MS = 2_000;
 
 export async function executeAttempt(options: AttemptOptions): Promise<Attempt> {
-  const { run, events, signal } = options;
+  const { pool, run, graph, events, signal } = options;
   const token = `${run.run_id}/${run.epoch}`;
   const withdraw = offerHost(token, hostFor(options));
-  try {
-    await events.push("metadata", { run_id: run.run_id, attempt: run.attempt });
-    const saver = await Promise.race([streamEvents(options, token), afterStop(signal)]);
-    return signal.aborted ? { result: "stopped" } : { result: "finished", newest: await saver?.newest() };
-  } catch (thrown) {
-    if (signal.aborted) return { result: "stopped" };
-    if (isGraphDrained(thrown)) return { result: "drained" };
-    return { result: "failed", error: asError(thrown) };
-  } finally {
-    withdraw();
-  }
-}
-
-async function streamEvents(
-  { pool, run, graph, events, signal, control }: AttemptOptions,
-  token: string,
-): Promise<FencedSaver> {
   const tracker = new QuestionTracker();
   // What a saver writes says what to do if it has landed already.
   const saver = new TellingSaver(
     { pool: repeatable(pool), run, events },
     { tracker, graph, isFirst: run.has_new_thread },
   );
+  try {
+    await events.push("metadata", { run_id: run.run_id, attempt: run.attempt });
+    await Promise.race([streamEvents(options, { token, tracker, saver }), afterStop(signal)]);
+    return signal.aborted ? { result: "stopped" } : { result: "finished", newest: await saver.newest() };
+  } catch (thrown) {
+    if (signal.aborted) return { result: "stopped" };
+    if (isGraphDrained(thrown)) return { result: "drained" };
+    return { result: "failed", error: asError(thrown) };
+  } finally {
+    withdraw();
+    const closed = saver.close();
+    const kind = stopCauseOf(signal)?.kind;
+    // Who gives the run back or has lost it does not read the thread, and may wait for answers that never come.
+    if (kind !== "lost" && kind !== "shutdown") await closed;
+  }
+}
+
+async function streamEvents(
+  { pool, run, graph, events, signal, control }: AttemptOptions,
+  { token, tracker, saver }: { token: string; tracker: QuestionTracker; saver: FencedSaver },
+): Promise<void> {
   const { input, checkpoint } = await startOf({ run, graph, saver, db: pool });
   const { kwargs } = run;
   const stream = streamGraph({
@@ -99,7 +104,6 @@ async function streamEvents(
     if (signal.aborted) break;
     await events.push(event, data);
   }
-  return saver;
 }
 
 function hostFor({ pool, run, signal }: AttemptOptions): Host {

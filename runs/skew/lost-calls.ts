@@ -40,10 +40,10 @@ export function lostCalls({ graph, hash, tuple, due }: DueStep): SkewReason[] {
   return lost.map(({ name, id }) => ({ kind: "tool_gone", tool: name, tool_call_id: id ?? "" }));
 }
 
-/** What the due nodes can execute, of a graph that does not say what it offers; undefined if none of them says so. */
+/** What the due nodes can execute, of a graph that does not say what it offers; undefined if one of them may execute anything. */
 function toolsAt(graph: AnyGraph, due: readonly string[]): ReadonlySet<string> | undefined {
-  const sets = due.flatMap((node) => toolsOfNode(graph.nodes[node as "__start__"]) ?? []);
-  return sets.length > 0 ? new Set(sets.flatMap((tools) => [...tools])) : undefined;
+  const sets = due.map((node) => toolsOfNode(graph.nodes[node as "__start__"]));
+  return sets.includes(undefined) ? undefined : new Set(sets.flatMap((tools) => [...(tools ?? [])]));
 }
 
 const SENDS = "__pregel_tasks";

@@ -122,3 +122,25 @@ test("pruned writes are those that a checkpoint has taken in; questions and answ
   expect(new Set(written)).toEqual(new Set(["__interrupt__", "__resume__", "said"]));
   expect(after.flatMap(({ pendingWrites = [] }) => pendingWrites)).toHaveLength(written.length);
 });
+
+test("a channel that is kept as its writes is read back where an edit is the newest", async () => {
+  await using db = await testDatabase();
+  const owner = await newThread(db.pool);
+  const log = () =>
+    new DeltaChannel<string[], string[]>((all, writes) => [...all, ...writes.flat()], {
+      initialValueFactory: () => [],
+      snapshotFrequency: 50,
+    });
+  const builder = new StateGraph(Annotation.Root({ log, other: Annotation<string> }))
+    .addNode("add", () => ({ log: ["added"] }))
+    .addEdge("__start__", "add");
+  const saver = new Saver(db.pool);
+  const graph = builder.compile({ checkpointer: saver });
+  const config = { configurable: { thread_id: owner.thread_id } };
+  await graph.invoke({ log: ["in"], other: "given" }, config);
+  await graph.updateState(config, { other: "edited" });
+  for (const step of [pruneWrites, prune]) {
+    await step(db.pool, owner.thread_id);
+    expect((await graph.getState(config)).values).toEqual({ log: ["in", "added"], other: "edited" });
+  }
+});

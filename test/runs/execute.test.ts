@@ -1,3 +1,5 @@
+import { Annotation, interrupt, StateGraph } from "@langchain/langgraph";
+import { PostgresSaver } from "@langchain/langgraph-checkpoint-postgres";
 import { expect, test } from "vitest";
 import { createPool } from "../../db/pool.ts";
 import { isPawlError } from "../../lib/errors.ts";
@@ -7,7 +9,7 @@ import { localPrincipal } from "../../lib/principal.ts";
 import type { RunEvent, RunOutcome } from "../../runs/index.ts";
 import { createThreads } from "../../runs/threads/threads.ts";
 import { silent, testDatabase } from "../support/database.ts";
-import { oneNode, type RunsHost, runsHost } from "../support/runs.ts";
+import { Log, oneNode, type RunsHost, runsHost } from "../support/runs.ts";
 
 const never = new AbortController().signal;
 
@@ -260,3 +262,75 @@ test("a run on a thread that came with it begins with nothing, and the next one 
   const second = await host.create(threadId, { if_not_exists: "create" });
   expect(await join(host, second)).toMatchObject({ status: "success", values: { log: ["0", "1"] } });
 });
+
+test("a run on a thread of the stock saver, which no Pawl has heard of, goes on from what is there", async () => {
+  const graph = new StateGraph(Log)
+    .addNode("work", () => ({ log: ["worked"] }))
+    .addEdge("__start__", "work")
+    .compile();
+  await using host = await runsHost({ graph });
+  await host.startWorker();
+  const threadId = ThreadId.parse(uuidv7());
+  const stock = new PostgresSaver(host.db.pool);
+  await graph.invoke({ log: ["before"] }, { configurable: { thread_id: threadId, __pregel_checkpointer: stock } });
+  const outcome = await join(host, await host.create(threadId, { input: { log: ["asked"] }, if_not_exists: "create" }));
+  expect(outcome.values).toEqual({ log: ["before", "worked", "asked", "worked"] });
+});
+
+test.each(["sync", "async", "exit"] as const)(
+  "with durability %s the row of a thread says at the end of a run what its state says",
+  async (durability) => {
+    const State = Annotation.Root({
+      ...Log.spec,
+      kept: Annotation<string[]>({ reducer: (_, b) => b, default: () => [] }),
+    });
+    const graph = new StateGraph(State)
+      .addNode("careless", ({ kept }) => {
+        kept.push("changed in place, and not written");
+        return { log: ["careless"] };
+      })
+      .addNode("asks", ({ kept }) => {
+        kept.push("changed before it asks");
+        return { log: [interrupt<string, string>("well?")] };
+      })
+      .addEdge("__start__", "careless")
+      .addEdge("__start__", "asks")
+      .compile();
+    await using host = await runsHost({ graph });
+    await host.startWorker();
+    const threads = createThreads({ pool: host.db.pool, graphs: host.graphs });
+    const threadId = await host.thread();
+    for (const body of [{ input: { kept: ["given"] } }, { command: { resume: "yes" } }]) {
+      await join(host, await host.create(threadId, { ...body, durability }));
+      const state = await threads.state(localPrincipal, { threadId });
+      expect((await host.threadRow(threadId))["values"]).toEqual(state.values);
+    }
+  },
+);
+
+test.each(["interrupt", "rollback"] as const)(
+  "what a cancelled graph (%s) has under way has landed before its thread is read",
+  async (action) => {
+    await using host = await runsHost({ graph: oneNode(async () => ({ log: ["worked"] })) });
+    const { pool } = host.db;
+    const threads = createThreads({ pool, graphs: host.graphs });
+    await pool.query(`
+      create function wait() returns trigger language plpgsql as $$ begin perform pg_advisory_xact_lock(7); return new; end $$;
+      create trigger wait before insert on checkpoints for each row
+        when (new.metadata ->> 'source' = 'loop') execute function wait()`);
+    const lock = await pool.connect();
+    await lock.query("select pg_advisory_lock(7)");
+    await host.startWorker();
+    const threadId = await host.thread();
+    const run = await host.create(threadId, { input: { log: ["asked"] } });
+    const waiting = "select from pg_locks where locktype = 'advisory' and objid = 7 and not granted";
+    await expect.poll(async () => (await pool.query(waiting)).rowCount).toBe(1);
+    await host.runs.cancel(localPrincipal, { threadId, runId: run.run_id }, { action });
+    for (let i = 0; i < 300; i += 1) await pool.query("select"); // who does not wait has read by then
+    await lock.query("select pg_advisory_unlock(7)");
+    lock.release();
+    await join(host, run);
+    const { values } = await threads.state(localPrincipal, { threadId });
+    expect((await host.threadRow(threadId))["values"]).toEqual(values);
+  },
+);

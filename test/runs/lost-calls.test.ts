@@ -1,7 +1,7 @@
 /** A deployment takes a tool away under threads that wait to call it, approved or not: they are found before they go on. */
 import { AIMessage, ToolMessage } from "@langchain/core/messages";
 import { tool } from "@langchain/core/tools";
-import { MessagesAnnotation, StateGraph } from "@langchain/langgraph";
+import { MessagesAnnotation, Send, StateGraph } from "@langchain/langgraph";
 import { ToolNode } from "@langchain/langgraph/prebuilt";
 import { type AgentMiddleware, createAgent, FakeToolCallingModel, humanInTheLoopMiddleware } from "langchain";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -239,6 +239,32 @@ test("where nobody can tell which tools there are, nothing is refused", async ()
       .compile();
   const threadId = await parked(graph("one"), { input, interrupt_before: ["tools"] });
   await using host = await build(graph("another"), "after");
+  expect(await checked(host, threadId)).toEqual([]);
+  expect(await run(host, threadId, { input: null })).toMatchObject({ status: "success" });
+});
+
+test("a call that another node than the ToolNode answers is not missed in its tools", async () => {
+  const pay = tool(() => "paid", { name: "pay", schema: z.object({ to: z.string() }) });
+  const calls = [
+    { id: "a", name: "pay", args: { to: "Ada" } },
+    { id: "b", name: "hand_over", args: {} },
+  ];
+  const graph = new StateGraph(MessagesAnnotation)
+    .addNode("model", () => ({ messages: [new AIMessage({ content: "", tool_calls: calls })] }))
+    .addNode("tools", new ToolNode([pay]))
+    .addNode("hand_over", () => ({ messages: [new ToolMessage({ content: "handed over", tool_call_id: "b" })] }))
+    .addEdge("__start__", "model")
+    .addConditionalEdges(
+      "model",
+      () => [
+        "hand_over",
+        new Send("tools", { messages: [new AIMessage({ content: "", tool_calls: calls.slice(0, 1) })] }),
+      ],
+      ["tools", "hand_over"],
+    )
+    .compile();
+  const threadId = await parked(graph, { input, interrupt_before: ["tools"] });
+  await using host = await build(graph, "after");
   expect(await checked(host, threadId)).toEqual([]);
   expect(await run(host, threadId, { input: null })).toMatchObject({ status: "success" });
 });
