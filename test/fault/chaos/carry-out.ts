@@ -129,6 +129,9 @@ function answerTo({ journal }: Carrying, plan: Plan, { question }: { question: s
   return answer;
 }
 
+/** So long before its deadline nobody's answer is surely too early when it comes. */
+const HASTE_MS = 200;
+
 /** Looks at the other side, as whoever is asked about an effect does; whose answer it is depends on the plan. */
 async function decide(
   { http, otherSide }: Carrying,
@@ -139,7 +142,11 @@ async function decide(
   if (otherSide.done.has(tool_call_id)) return { ...about, said: "happened", isEarly: false };
   const msLeft = deadline.getTime() - Date.now();
   if (person === "tired") return { ...about, said: "abandon", isEarly: false };
-  if (person === "hasty" && msLeft > 0) return { ...about, said: "not_happened", isEarly: true };
+  if (person === "hasty" && msLeft > HASTE_MS) {
+    // Each time less early: a server that asks again at once is not asked for ever.
+    await http.pause(msLeft / 4);
+    return { ...about, said: "not_happened", isEarly: true };
+  }
   await http.pause(Math.max(0, msLeft) + 1);
   return { ...about, said: otherSide.done.has(tool_call_id) ? "happened" : "not_happened", isEarly: false };
 }
