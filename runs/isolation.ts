@@ -47,7 +47,8 @@ export interface IsolationOptions {
 
 export class Isolation {
   readonly #options: IsolationOptions;
-  readonly #processes = new Map<string, IsolatedProcess | undefined>();
+  /** By claim: where the death of a process shows by its lock first, its run is claimed again before its end is heard of. */
+  readonly #processes = new Map<ClaimedRun, IsolatedProcess | undefined>();
   readonly #ended = new Set<Promise<void>>();
   /** Suspects that this process executes itself, one after the other. */
   #here = 0;
@@ -73,7 +74,7 @@ export class Isolation {
   }
 
   has(runId: string): boolean {
-    return this.#processes.has(runId);
+    return [...this.#processes.keys()].some((run) => run.run_id === runId);
   }
 
   /** Takes over a run that `workerId`, this worker, has just claimed. Resolves when it is somebody else's, or over. */
@@ -83,7 +84,7 @@ export class Isolation {
         this.#options.log.warn({ error, run_id: run.run_id }, "isolated run left to the queue"),
       )
       .finally(() => {
-        this.#processes.delete(run.run_id);
+        this.#processes.delete(run);
         this.#ended.delete(isolated);
       });
     this.#ended.add(isolated);
@@ -111,7 +112,7 @@ export class Isolation {
     const about = { run_id: run.run_id, stalled_attempts: run.stalled_attempts };
     log.warn({ ...about, process: start !== undefined }, "a suspect runs alone");
     const isolated = start?.({ ...held, graph_id: run.graph_id });
-    this.#processes.set(run.run_id, isolated);
+    this.#processes.set(run, isolated);
     const end = await isolated?.ended;
     if (end?.workerId !== undefined) {
       if (end.isOrderly) return;
