@@ -20,6 +20,7 @@ export class SizedCache<V> {
 
   set(key: string, value: V, size: number): void {
     this.delete(key);
+    if (size > this.#maxSize) return; // it would push out all others, and go itself
     this.#entries.set(key, { value, size });
     this.#size += size;
     for (const oldest of this.#entries.keys()) {

@@ -119,9 +119,9 @@ function hostFor({ pool, run, signal }: AttemptOptions): Host {
 }
 
 /** Resolves a while after `signal` was aborted: a node that ignores it must not hold its thread. */
-function afterStop(signal: AbortSignal): Promise<undefined> {
+function afterStop(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    const wait = (): void => void setTimeout(() => resolve(undefined), STOP_GRACE_MS).unref();
+    const wait = (): void => void setTimeout(resolve, STOP_GRACE_MS).unref();
     if (signal.aborted) wait();
     else signal.addEventListener("abort", wait, { once: true });
   });
