@@ -6,6 +6,7 @@
 import type { RunnableConfig } from "@langchain/core/runnables";
 import type { CheckpointMetadata, CheckpointTuple, PendingWrite } from "@langchain/langgraph-checkpoint";
 import type pg from "pg";
+import { z } from "zod";
 import { leaseLost, type Owner } from "../db/fence.ts";
 import { PawlError } from "../lib/errors.ts";
 import { patient } from "./patient.ts";
@@ -20,10 +21,14 @@ export interface Writer {
   readonly tracker?: QuestionTracker;
   /**
    * The outermost graph, by its channels. The library drops the value of a channel that the graph does not have, but
-   * carries its version on, and with it the value when the checkpoint is read again. So each checkpoint says in
-   * `left_behind` which of its channels its graph did not know: nothing is lost with them later.
+   * carries its version on, and with it the value when the checkpoint is read again. It does the same with tasks that
+   * were sent to nodes that the graph does not have, when an input takes their place. So each checkpoint says in
+   * `left_behind` which of its channels hold what its graph did not know: nothing is lost with them later.
    */
-  readonly graph?: { readonly channels: Readonly<Record<string, unknown>> };
+  readonly graph?: {
+    readonly channels: Readonly<Record<string, unknown>>;
+    readonly nodes: Readonly<Record<string, unknown>>;
+  };
 }
 
 export class FencedSaver extends Saver {
@@ -92,11 +97,10 @@ export class FencedSaver extends Saver {
   }
 
   protected override store(put: Put, ...beside: readonly Beside[]): Promise<RunnableConfig> {
-    const { config, checkpoint, metadata } = put;
-    const channels = config.configurable?.["checkpoint_ns"] ? undefined : this.#graph?.channels;
-    const unknown = channels ? Object.keys(checkpoint.channel_versions).filter((name) => !(name in channels)) : [];
-    const said = unknown.length > 0 ? { ...metadata, left_behind: unknown } : metadata;
-    return super.store({ ...put, metadata: said }, ...beside);
+    const isOutermost = !put.config.configurable?.["checkpoint_ns"];
+    const leftBehind = this.#graph && isOutermost ? unknownTo(this.#graph, put) : [];
+    const metadata = leftBehind.length > 0 ? { ...put.metadata, left_behind: leftBehind } : put.metadata;
+    return super.store({ ...put, metadata }, ...beside);
   }
 
   override putWrites(config: RunnableConfig, writes: PendingWrite[], taskId: string): Promise<void> {
@@ -135,4 +139,13 @@ export class FencedSaver extends Saver {
 
 function idOf(config: RunnableConfig | undefined): string | null {
   return (config?.configurable?.["checkpoint_id"] as string | undefined) ?? null;
+}
+
+const SENDS = "__pregel_tasks";
+const Sent = z.array(z.object({ node: z.string() })).catch([]);
+
+function unknownTo({ channels, nodes }: NonNullable<Writer["graph"]>, { checkpoint, metadata }: Put): string[] {
+  const names = Object.keys(checkpoint.channel_versions).filter((name) => !(name in channels));
+  const sent = metadata.source === "input" ? Sent.parse(checkpoint.channel_values[SENDS]) : [];
+  return sent.some(({ node }) => !(node in nodes)) ? [...names, SENDS] : names;
 }

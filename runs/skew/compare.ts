@@ -21,10 +21,20 @@ const LeftBehind = z.array(z.string()).catch([]);
 /** Of the graph whose checkpoint it is, which may be a subgraph. In the order in which they were found, each once. */
 export function missingParts({ nodes, channels }: AnyGraph, tuple: CheckpointTuple): SkewReason[] {
   const leftBehind = LeftBehind.parse((tuple.metadata as { left_behind?: unknown } | undefined)?.left_behind);
-  const held = Object.entries(tuple.checkpoint.channel_values).filter(([channel]) => !leftBehind.includes(channel));
+  const held = Object.entries(tuple.checkpoint.channel_values).filter(
+    ([channel]) => !leftBehind.includes(channel) && !(channel === SENDS && isNewInput(tuple)),
+  );
   const written = (tuple.pendingWrites ?? []).map(([, channel, value]) => [channel, value] as const);
   const reasons = [...held, ...written].flatMap(([channel, value]) => lost({ nodes, channels }, channel, value));
   return [...new Map(reasons.map((reason) => [JSON.stringify(reason), reason])).values()];
+}
+
+/**
+ * Of a subgraph: what had been sent before is not due any more, and may be there still (see `left_behind` in the saver,
+ * which says so of the outermost graph; that one's input may be a command, which leaves what is due as it is).
+ */
+function isNewInput({ config, metadata }: CheckpointTuple): boolean {
+  return metadata?.source === "input" && Boolean(config.configurable?.["checkpoint_ns"]);
 }
 
 function lost(

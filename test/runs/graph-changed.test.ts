@@ -336,3 +336,32 @@ test("a run that is half-way when its worker is replaced by another build ends a
     values: { log: ["first", "second"], note: "kept" },
   });
 });
+
+test("a run with a new input goes on after its process died right after that, whatever tasks the input took the place of", async () => {
+  const sending = new StateGraph(State)
+    .addNode("begin", () => new Command({ goto: new Send("gone", {}) }), { ends: ["gone"] })
+    .addNode("gone", ask)
+    .addEdge("__start__", "begin")
+    .compile();
+  const threadId = await parked(sending);
+  const entered = Promise.withResolvers<void>();
+  const next = (start: () => Promise<"only">) =>
+    new StateGraph(State)
+      .addNode("only", () => ({ log: ["only"] }))
+      .addConditionalEdges("__start__", start, ["only"])
+      .compile();
+  const host = await build(
+    next(() => {
+      entered.resolve();
+      return new Promise(() => {}); // until the process is gone
+    }),
+  );
+  const { run_id } = await host.create(threadId, { input: { note: "anew" } });
+  await entered.promise;
+  await host[Symbol.asyncDispose]();
+  await using again = await build(next(async () => "only"));
+  expect(await again.runs.join(localPrincipal, { runId: run_id }, never)).toMatchObject({
+    status: "success",
+    values: { log: ["only"], note: "anew" },
+  });
+});
