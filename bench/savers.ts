@@ -115,7 +115,7 @@ class CountingPool extends pg.Pool {
 }
 
 function countingPool(connection: object): CountingPool {
-  const pool = new CountingPool({ ...connection, max: CONNECTIONS });
+  const pool = new CountingPool({ ...connection, max: CONNECTIONS, pipeline: true });
   pool.on("error", () => {});
   return pool;
 }

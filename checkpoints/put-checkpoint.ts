@@ -1,10 +1,13 @@
 /** Writes a checkpoint with its values, and what lands with it, in one statement. */
+import type { Pool, QueryConfig } from "pg";
 import type { Owner } from "../db/fence.ts";
+import { LAZY, sizeOf, writeGrouped } from "../db/group-commit.ts";
 import type { Queryable } from "../db/pool.ts";
+import { standsFor } from "../db/retry.ts";
 import { versionAt } from "./files.ts";
 import { itemsStored, putSurplus } from "./put-items.ts";
 import type { CheckpointColumns } from "./short-rows.ts";
-import { LAZY, lost, named, Parameters } from "./statement.ts";
+import { lost, named, Parameters } from "./statement.ts";
 import type { Item } from "./stored-chunks.ts";
 
 /** The checkpoint whose files a new one begins with. */
@@ -57,12 +60,48 @@ export interface VersionRow {
  * nothing was written. Throws `lease_lost` when the owner has changed, and nothing was written.
  */
 export async function putCheckpoint(db: Queryable, put: PutCheckpoint): Promise<Set<string> | undefined> {
-  const { beside = [] } = put;
   const items = await putSurplus(db, put);
+  const { rows } = await db.query<Landed>(statementOf({ ...put, items }));
+  if (!rows[0]) throw lost(put.owner);
+  return landed(rows[0]);
+}
+
+/**
+ * The same, together with those of other threads (see `writeGrouped`); for a pool whose statements may be repeated,
+ * `repeatable` says how.
+ */
+export function putGrouped(pool: Pool, put: PutCheckpoint): Promise<Set<string> | undefined> {
+  return writeGrouped(standsFor(pool), {
+    threadId: put.row[0],
+    size: sizeOf([
+      ...put.values.map(({ blob }) => blob),
+      ...put.items.map(({ item }) => item),
+      ...(put.beside ?? []).flatMap(({ rows }) => rows.flat()),
+    ]),
+    lazy: put.lazy ?? false,
+    inGroup: async (db, { lazy }) => {
+      const { rows } = await db.query<Landed>(statementOf({ ...put, lazy }, { atOnce: true }));
+      return rows[0] && landed(rows[0]);
+    },
+    alone: () => putCheckpoint(pool, put),
+  });
+}
+
+interface Landed {
+  readonly landed: boolean;
+  readonly channels: string[] | null;
+}
+
+function landed({ landed: hasLanded, channels }: Landed): Set<string> | undefined {
+  return hasLanded ? new Set(channels) : undefined;
+}
+
+function statementOf(put: PutCheckpoint, { atOnce = false } = {}): QueryConfig {
+  const { items, beside = [] } = put;
   const needs = put.values.flatMap(({ channel, needs: version }) =>
     version === undefined ? [] : [[channel, version]],
   );
-  const parameters = new Parameters(put.owner);
+  const parameters = new Parameters(put.owner, { atOnce });
   const [thread = "", ns = "", id, parent] = put.row.map((value) => `${parameters.add(value)}::text`);
   const checkpoint = `${parameters.add(JSON.stringify(put.columns.checkpoint))}::jsonb`;
   const metadata = `${parameters.add(JSON.stringify(put.columns.metadata))}::jsonb`;
@@ -72,11 +111,11 @@ export async function putCheckpoint(db: Queryable, put: PutCheckpoint): Promise<
         withChanges: `${parameters.add(put.files.withChanges)}::boolean`,
       })
     : "null::bytea";
-  const { rows } = await db.query<{ landed: boolean; channels: string[] | null }>({
-    ...named(nameOf(put), [put.values, items, needs, ...beside.map((each) => each.rows)]),
+  return {
+    ...named(nameOf(put, atOnce), [put.values, items, needs, ...beside.map((each) => each.rows)]),
     text: `
       with ${parameters.fence},
-      ${needs.length > 0 ? `${basesHeld(parameters, { thread, ns, needs })},` : ""}
+      ${needs.length > 0 ? `${basesHeld(parameters, { thread, ns, needs, atOnce })},` : ""}
       allowed as materialized (
         select ${put.lazy ? LAZY : ""} from fence ${needs.length > 0 ? `where (select count(*) from held) = ${needs.length}` : ""}),
       ${items.length > 0 ? `${itemsStored(parameters, thread, items)},` : ""}
@@ -89,13 +128,17 @@ export async function putCheckpoint(db: Queryable, put: PutCheckpoint): Promise<
             do update set checkpoint = excluded.checkpoint, metadata = excluded.metadata, rest = excluded.rest)
       select exists (select from allowed) as landed, (select array_agg(channel) from fresh) as channels from fence`,
     values: parameters.values,
-  });
-  if (!rows[0]) throw lost(put.owner);
-  return rows[0].landed ? new Set(rows[0].channels) : undefined;
+  };
 }
 
-function nameOf({ owner, beside = [], files, lazy }: PutCheckpoint): string {
-  const parts = [owner && "fenced", lazy && "lazy", ...beside.map(({ name }) => name), !files && "inner"];
+function nameOf({ owner, beside = [], files, lazy }: PutCheckpoint, atOnce: boolean): string {
+  const parts = [
+    owner && "fenced",
+    atOnce && "at-once",
+    lazy && "lazy",
+    ...beside.map(({ name }) => name),
+    !files && "inner",
+  ];
   return ["put-checkpoint", ...parts.filter(Boolean)].join("-");
 }
 
@@ -103,13 +146,16 @@ function nameOf({ owner, beside = [], files, lazy }: PutCheckpoint): string {
  * Held until commit, so that nobody removes what this statement builds on: a row that was removed is not there. After the
  * fence, in the order in which everybody locks.
  */
-function basesHeld(parameters: Parameters, at: { thread: string; ns: string; needs: string[][] }): string {
+function basesHeld(
+  parameters: Parameters,
+  at: { thread: string; ns: string; needs: string[][]; atOnce: boolean },
+): string {
   return `held as materialized (
         select from fence cross join checkpoint_blobs b
           join ${parameters.list(["text", "text"], at.needs)} as n(channel, version)
             on n.channel = b.channel and n.version = b.version
          where b.thread_id = ${at.thread} and b.checkpoint_ns = ${at.ns}
-           for key share of b)`;
+           for key share of b ${at.atOnce ? "skip locked" : ""})`;
 }
 
 function valuesStored(

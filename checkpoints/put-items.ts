@@ -4,9 +4,12 @@ import type { Queryable } from "../db/pool.ts";
 import { lost, Parameters } from "./statement.ts";
 import type { Item } from "./stored-chunks.ts";
 
-/** A CTE, where `allowed` says whether to write. */
+/**
+ * A CTE, where `allowed` says whether to write. In the order of the hashes: of two statements that store some of the
+ * same at once, the later one waits for the earlier, and never each for the other.
+ */
 export function itemsStored(parameters: Parameters, thread: string, items: readonly Item[]): string {
-  const rows = items.map(({ hash, item }) => [hash, item]);
+  const rows = items.map(({ hash, item }) => [hash, item] as const).toSorted(([a], [b]) => (a < b ? -1 : 1));
   return `items_stored as (
         insert into checkpoint_items (thread_id, hash, item)
         select ${thread}, v.* from allowed cross join ${parameters.list(["uuid", "bytea"], rows)} as v

@@ -1,9 +1,12 @@
 /** Writes what tasks returned, asked and were answered. */
+import type { Pool, QueryConfig } from "pg";
 import type { Owner } from "../db/fence.ts";
+import { LAZY, sizeOf, writeGrouped } from "../db/group-commit.ts";
 import type { Queryable } from "../db/pool.ts";
+import { standsFor } from "../db/retry.ts";
 import type { Beside } from "./put-checkpoint.ts";
 import { itemsStored, putSurplus } from "./put-items.ts";
-import { LAZY, lost, named, Parameters } from "./statement.ts";
+import { lost, named, Parameters } from "./statement.ts";
 import type { Item } from "./stored-chunks.ts";
 
 export interface PutWrites {
@@ -33,10 +36,33 @@ export interface WriteRow {
 
 /** Throws `lease_lost` when the owner has changed, and nothing was written. */
 export async function putWrites(db: Queryable, put: PutWrites): Promise<void> {
-  const writes = eachIndexOnce(put);
-  if (writes.length === 0) return;
+  if (put.writes.length === 0) return;
   const items = await putSurplus(db, put);
-  const parameters = new Parameters(put.owner);
+  const { rowCount } = await db.query(statementOf({ ...put, items }));
+  if (rowCount !== 1) throw lost(put.owner);
+}
+
+/** The same, together with what is written on other threads; see `putGrouped`. */
+export async function putWritesGrouped(pool: Pool, put: PutWrites): Promise<void> {
+  if (put.writes.length === 0) return;
+  await writeGrouped<true>(standsFor(pool), {
+    threadId: put.row[0],
+    size: sizeOf([...put.writes.map(({ blob }) => blob), ...put.items.map(({ item }) => item)]),
+    lazy: put.lazy,
+    inGroup: async (db, { lazy }) => {
+      const { rowCount } = await db.query(statementOf({ ...put, lazy }, { atOnce: true }));
+      return rowCount === 1 || undefined;
+    },
+    alone: async () => {
+      await putWrites(pool, put);
+      return true;
+    },
+  });
+}
+
+function statementOf(put: PutWrites, { atOnce = false } = {}): QueryConfig {
+  const writes = eachIndexOnce(put);
+  const parameters = new Parameters(put.owner, { atOnce });
   const [thread = "", ...row] = [...put.row, put.runId].map((value) => `${parameters.add(value)}::text`);
   const rows = writes.map(columnsOf);
   const onConflict = put.replace
@@ -45,20 +71,20 @@ export async function putWrites(db: Queryable, put: PutWrites): Promise<void> {
                           items = excluded.items, run_id = excluded.run_id`
     : "on conflict do nothing";
   const kind = [put.owner ? "fenced" : "plain", put.replace ? "replace" : "keep", put.lazy ? "lazy" : "sync"];
-  const { rowCount } = await db.query({
-    ...named(`put-writes-${kind.join("-")}`, [writes, items]),
+  if (atOnce) kind.push("at-once");
+  return {
+    ...named(`put-writes-${kind.join("-")}`, [writes, put.items]),
     text: `
       with ${parameters.fence},
       allowed as materialized (select ${put.lazy ? LAZY : "1"} from fence),
-      ${items.length > 0 ? `${itemsStored(parameters, thread, items)},` : ""}
+      ${put.items.length > 0 ? `${itemsStored(parameters, thread, put.items)},` : ""}
       stored as (
         insert into ${WRITES}
         select ${thread}, ${row.join(", ")}, v.* from allowed cross join ${parameters.list(WRITE_TYPES, rows)} as v
             ${onConflict})
       select from fence`,
     values: parameters.values,
-  });
-  if (rowCount !== 1) throw lost(put.owner);
+  };
 }
 
 /** The same as rows beside a checkpoint, for writes that stand back. Their items go with the checkpoint's. */

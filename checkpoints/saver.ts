@@ -42,8 +42,8 @@ import { Serializer } from "./serializer.ts";
 import { type StepPlace, StepResults } from "./step-results.ts";
 import { deleteThreadCheckpoints } from "./thread-data.ts";
 import { tupleOf } from "./tuple-of.ts";
-import { type Beside, type FilesFrom, putCheckpoint } from "./put-checkpoint.ts";
-import { type PutWrites, putWrites, writesBeside } from "./put-writes.ts";
+import { type Beside, type FilesFrom, putGrouped } from "./put-checkpoint.ts";
+import { type PutWrites, putWritesGrouped, writesBeside } from "./put-writes.ts";
 
 /** What `put` is called with. */
 export interface Put {
@@ -61,7 +61,7 @@ export class Saver extends PostgresSaver {
   readonly #pool: pg.Pool;
   readonly #versions: KnownVersions;
   readonly #encryption: Encryption | undefined;
-  readonly #results = new StepResults((put) => putWrites(this.#pool, put));
+  readonly #results = new StepResults((put) => putWritesGrouped(this.#pool, put));
 
   /** `like`: the saver that knows what `pool`, a transaction, does not: how values are encrypted, and some of them. */
   constructor(pool: pg.Pool, like?: Saver) {
@@ -160,7 +160,7 @@ export class Saver extends PostgresSaver {
     const versions = { values, newVersions, channelVersions: checkpoint.channel_versions };
     await this.#versions.store({ thread_id, checkpoint_ns }, versions, (planned) => {
       const sealed = sealCheckpoint(this.#encryption, { thread_id, checkpoint_ns }, planned);
-      return putCheckpoint(this.#pool, {
+      return putGrouped(this.#pool, {
         owner,
         row: [thread_id, checkpoint_ns, checkpoint.id, checkpoint_id ?? null],
         columns: columnsOf({ thread_id, checkpoint_id: checkpoint.id }, whole, planned),
@@ -177,7 +177,7 @@ export class Saver extends PostgresSaver {
   override async putWrites(config: RunnableConfig, writes: PendingWrite[], taskId: string): Promise<void> {
     const dumped = this.#dumpWrites(config, writes, taskId);
     const isResult = !writes.some(([channel]) => channel in WRITES_IDX_MAP);
-    return isResult ? this.#results.hold(placeOf(config), dumped) : putWrites(this.#pool, await dumped);
+    return isResult ? this.#results.hold(placeOf(config), dumped) : putWritesGrouped(this.#pool, await dumped);
   }
 
   /** What is to be stored of a task's writes. */

@@ -3,7 +3,7 @@
  * not at all. Values are scalar parameters of a multi-row `values` list, which `pg` sends as they are; an array of bytea
  * would travel as hex text.
  */
-import { fence, leaseLost, type Owner } from "../db/fence.ts";
+import { fence, fenceAtOnce, leaseLost, type Owner } from "../db/fence.ts";
 
 /** The parameters of a statement whose first two belong to the fence. */
 export class Parameters {
@@ -11,9 +11,10 @@ export class Parameters {
   /** The first CTE: one row if writing is allowed. */
   readonly fence: string;
 
-  constructor(owner: Owner | null) {
+  /** `atOnce`: not allowed while it would have to wait. */
+  constructor(owner: Owner | null, { atOnce = false } = {}) {
     this.values = owner ? [owner.thread_id, owner.epoch] : [];
-    this.fence = owner ? fence : "fence as materialized (select 1)";
+    this.fence = owner ? (atOnce ? fenceAtOnce : fence) : "fence as materialized (select 1)";
   }
 
   add(value: unknown): string {
@@ -28,9 +29,6 @@ export class Parameters {
     return `(values ${rows.map((cells) => `(${row(cells)})`).join(", ")})`;
   }
 }
-
-/** In place of a column of `allowed`: the commit does not wait for the disk. */
-export const LAZY = "set_config('synchronous_commit', 'off', true)";
 
 export function lost(owner: Owner | null): Error {
   return owner ? leaseLost(owner) : new Error("A write that is not fenced was refused");

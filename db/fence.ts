@@ -17,6 +17,9 @@ export interface Owner {
 /** A materialised CTE named `fence`: one row while $1 (thread) is owned under $2 (epoch), none afterwards. */
 export const fence = "fence as materialized (select 1 from thread_owner where thread_id = $1 and epoch = $2 for share)";
 
+/** The same without waiting: none as well while somebody is changing who owns the thread. */
+export const fenceAtOnce = fence.replace("for share", "for share skip locked");
+
 export function leaseLost(owner: Owner): PawlError {
   return new PawlError("lease_lost", "Another worker owns this thread now", { facts: { thread_id: owner.thread_id } });
 }

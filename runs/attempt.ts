@@ -57,7 +57,7 @@ export async function attemptRun(context: AttemptContext, handle: RunHandle): Pr
   const { hub, signals, pool, answering } = context;
   const log = context.log.child({ run_id: run.run_id, thread_id: run.thread_id, attempt: run.attempt });
   const events = new EventWriter({
-    db: repeatable(pool),
+    pool: repeatable(pool),
     hub,
     signals,
     owner: run,

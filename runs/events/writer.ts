@@ -2,16 +2,17 @@
  * Numbers the events of one attempt at a run, hands them to live subscribers at once and to the log in batches, one row
  * a flush. A flush is fenced; it does not wait for the disk (`synchronous_commit` off): the next checkpoint does.
  */
-import type { Owner } from "../../db/fence.ts";
-import { fence, leaseLost } from "../../db/fence.ts";
-import type { Queryable } from "../../db/pool.ts";
+import type { Pool, QueryConfig } from "pg";
+import { fence, fenceAtOnce, leaseLost, type Owner } from "../../db/fence.ts";
+import { LAZY, sizeOf, writeGrouped } from "../../db/group-commit.ts";
+import { standsFor } from "../../db/retry.ts";
 import type { Signals } from "../../db/signals.ts";
 import { asError } from "../../lib/errors.ts";
 import type { Hub, LoggedEvent } from "./hub.ts";
 
 export interface EventWriterOptions {
   /** Its statements may be repeated when their answer is lost. */
-  readonly db: Queryable;
+  readonly pool: Pool;
   readonly hub: Hub;
   readonly signals: Signals;
   readonly owner: Owner;
@@ -113,25 +114,43 @@ export class EventWriter {
     const batch = this.#take();
     const last = batch.at(-1);
     if (!last) return;
-    const { db, owner, run, onFailure } = this.#options;
+    const { pool, owner, onFailure } = this.#options;
+    const row = { seq: String(last.seq), events: toJson(batch) };
     try {
-      const { rowCount } = await db.query({
-        name: "log-events",
-        text: `
-          with ${fence},
-               lazy as (select set_config('synchronous_commit', 'off', true) from fence)
-          insert into thread_events (thread_id, last_seq, tenant, run_id, events)
-          select $1, $3, $4, $5, $6 from lazy
-          -- There already when the statement is repeated since its answer was lost: numbers have one writer.
-          on conflict (thread_id, last_seq) do update set events = excluded.events`,
-        values: [owner.thread_id, owner.epoch, String(last.seq), run.tenant, run.run_id, toJson(batch)],
+      await writeGrouped<true>(standsFor(pool), {
+        threadId: owner.thread_id,
+        size: sizeOf([row.events]),
+        lazy: true,
+        inGroup: async (db, { lazy }) => {
+          const { rowCount } = await db.query(this.#logStatement(row, { lazy, atOnce: true }));
+          return rowCount === 1 || undefined;
+        },
+        alone: async () => {
+          const { rowCount } = await pool.query(this.#logStatement(row, { lazy: true, atOnce: false }));
+          if (rowCount === 0) throw leaseLost(owner);
+          return true;
+        },
       });
-      if (rowCount === 0) throw leaseLost(owner);
       this.#isLogged(last);
     } catch (thrown) {
       this.#failed = true;
       onFailure(asError(thrown));
     }
+  }
+
+  #logStatement({ seq, events }: LogRow, { lazy, atOnce }: { lazy: boolean; atOnce: boolean }): QueryConfig {
+    const { owner, run } = this.#options;
+    return {
+      name: ["log-events", lazy && "lazy", atOnce && "at-once"].filter(Boolean).join("-"),
+      text: `
+        with ${atOnce ? fenceAtOnce : fence},
+             allowed as (select ${lazy ? LAZY : ""} from fence)
+        insert into thread_events (thread_id, last_seq, tenant, run_id, events)
+        select $1, $3, $4, $5, $6 from allowed
+        -- There already when the statement is repeated since its answer was lost: numbers have one writer.
+        on conflict (thread_id, last_seq) do update set events = excluded.events`,
+      values: [owner.thread_id, owner.epoch, seq, run.tenant, run.run_id, events],
+    };
   }
 
   #take(): Numbered[] {

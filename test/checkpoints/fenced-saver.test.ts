@@ -27,6 +27,52 @@ test("a worker that lost the thread writes nothing, in no namespace", async () =
   for (const table of tables) expect(await count(db.pool, table, owner.thread_id)).toBe(0);
 });
 
+test("of many threads that are written at once, one that was lost or is being taken keeps no other from it", async () => {
+  await using db = await testDatabase();
+  const owners = await Promise.all(Array.from({ length: 12 }, () => newThread(db.pool)));
+  const [lost, taken, ...others] = owners.toReversed();
+  await db.pool.query("update thread_owner set epoch = epoch + 1 where thread_id = $1", [lost?.thread_id]);
+  const taker = await db.pool.connect();
+  await taker.query("begin");
+  await taker.query("update thread_owner set epoch = epoch + 1 where thread_id = $1", [taken?.thread_id]);
+
+  const puts = owners.map((owner) =>
+    new FencedSaver(db.pool, owner).put(
+      { configurable: { thread_id: owner.thread_id, checkpoint_ns: "" } },
+      { ...emptyCheckpoint(), channel_values: { said: [owner.thread_id] } },
+      metadata,
+      { said: 1 },
+    ),
+  );
+  const outcomes = Promise.allSettled(puts);
+  await Promise.all(puts.filter((_, i) => others.includes(owners[i]!)));
+  await taker.query("rollback");
+  taker.release();
+
+  const refused = (await outcomes).map((outcome) => outcome.status === "rejected");
+  expect(owners.filter((_, i) => refused[i])).toEqual([lost]);
+  for (const { thread_id } of owners) {
+    expect(await count(db.pool, "checkpoints", thread_id)).toBe(thread_id === lost?.thread_id ? 0 : 1);
+  }
+});
+
+test("tasks that write the same messages in another order do not wait for each other", async () => {
+  await using db = await testDatabase();
+  const owner = await newThread(db.pool);
+  const saver = new FencedSaver(db.pool, owner);
+  for (let round = 0; round < 20; round += 1) {
+    const messages = Array.from({ length: 200 }, () => ({ text: randomUUID().repeat(10) }));
+    const at = (ns: string) => ({
+      configurable: { thread_id: owner.thread_id, checkpoint_ns: ns, checkpoint_id: "c" },
+    });
+    await Promise.all([
+      saver.putWrites(at("left:1"), [["said", messages]], `left ${round}`),
+      saver.putWrites(at("right:1"), [["said", messages.toReversed()]], `right ${round}`),
+    ]);
+  }
+  expect(await count(db.pool, "checkpoint_items", owner.thread_id)).toBe(20 * 200);
+});
+
 test("a write that waits for a take-over under way is refused when the take-over commits", async () => {
   await using db = await testDatabase();
   const owner = await newThread(db.pool);

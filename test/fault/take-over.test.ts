@@ -124,7 +124,7 @@ test("after a take-over the zombie's checkpoint, event, effect and end are refus
   const failed = Promise.withResolvers<Error>();
   const signals = { send() {}, on: () => () => {}, close: async () => {} };
   const writer = new EventWriter({
-    db: pool,
+    pool,
     hub: new Hub(),
     signals,
     owner: zombie!,
