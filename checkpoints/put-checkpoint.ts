@@ -7,7 +7,7 @@ import { standsFor } from "../db/retry.ts";
 import { versionAt } from "./files.ts";
 import { itemsStored, putSurplus } from "./put-items.ts";
 import type { CheckpointColumns } from "./short-rows.ts";
-import { lost, named, Parameters } from "./statement.ts";
+import { lost, Parameters } from "./statement.ts";
 import type { Item } from "./stored-chunks.ts";
 
 /** The checkpoint whose files a new one begins with. */
@@ -112,12 +112,12 @@ function statementOf(put: PutCheckpoint, { atOnce = false } = {}): QueryConfig {
       })
     : "null::bytea";
   return {
-    ...named(nameOf(put, atOnce), [put.values, items, needs, ...beside.map((each) => each.rows)]),
+    name: nameOf(put, { atOnce, needs }),
     text: `
       with ${parameters.fence},
       ${needs.length > 0 ? `${basesHeld(parameters, { thread, ns, needs, atOnce })},` : ""}
       allowed as materialized (
-        select ${put.lazy ? LAZY : ""} from fence ${needs.length > 0 ? `where (select count(*) from held) = ${needs.length}` : ""}),
+        select ${put.lazy ? LAZY : ""} from fence ${needs.length > 0 ? `where (select count(*) from held) = ${parameters.add(needs.length)}` : ""}),
       ${items.length > 0 ? `${itemsStored(parameters, thread, items)},` : ""}
       ${beside.map((each) => `${besideStored(parameters, each)},`).join("")}
       fresh as (${put.values.length > 0 ? valuesStored(parameters, { thread, ns, values: put.values }) : "select null as channel where false"}),
@@ -131,11 +131,17 @@ function statementOf(put: PutCheckpoint, { atOnce = false } = {}): QueryConfig {
   };
 }
 
-function nameOf({ owner, beside = [], files, lazy }: PutCheckpoint, atOnce: boolean): string {
+function nameOf(
+  { owner, values, items, beside = [], files, lazy }: PutCheckpoint,
+  { atOnce, needs }: { atOnce: boolean; needs: readonly unknown[] },
+): string {
   const parts = [
     owner && "fenced",
     atOnce && "at-once",
     lazy && "lazy",
+    values.length > 0 && "values",
+    items.length > 0 && "items",
+    needs.length > 0 && "deltas",
     ...beside.map(({ name }) => name),
     !files && "inner",
   ];
@@ -151,11 +157,13 @@ function basesHeld(
   at: { thread: string; ns: string; needs: string[][]; atOnce: boolean },
 ): string {
   return `held as materialized (
-        select from fence cross join checkpoint_blobs b
-          join ${parameters.list(["text", "text"], at.needs)} as n(channel, version)
-            on n.channel = b.channel and n.version = b.version
-         where b.thread_id = ${at.thread} and b.checkpoint_ns = ${at.ns}
-           for key share of b ${at.atOnce ? "skip locked" : ""})`;
+        select from fence
+         cross join ${parameters.list(["text", "text"], at.needs)} as n(channel, version)
+         cross join lateral (select from checkpoint_blobs b
+                              where b.thread_id = ${at.thread} and b.checkpoint_ns = ${at.ns}
+                                and b.channel = n.channel and b.version = n.version
+                              limit 1
+                                for key share ${at.atOnce ? "skip locked" : ""}) b)`;
 }
 
 function valuesStored(

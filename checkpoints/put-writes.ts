@@ -6,7 +6,7 @@ import type { Queryable } from "../db/pool.ts";
 import { standsFor } from "../db/retry.ts";
 import type { Beside } from "./put-checkpoint.ts";
 import { itemsStored, putSurplus } from "./put-items.ts";
-import { lost, named, Parameters } from "./statement.ts";
+import { lost, Parameters } from "./statement.ts";
 import type { Item } from "./stored-chunks.ts";
 
 export interface PutWrites {
@@ -72,8 +72,9 @@ function statementOf(put: PutWrites, { atOnce = false } = {}): QueryConfig {
     : "on conflict do nothing";
   const kind = [put.owner ? "fenced" : "plain", put.replace ? "replace" : "keep", put.lazy ? "lazy" : "sync"];
   if (atOnce) kind.push("at-once");
+  if (put.items.length > 0) kind.push("items");
   return {
-    ...named(`put-writes-${kind.join("-")}`, [writes, put.items]),
+    name: `put-writes-${kind.join("-")}`,
     text: `
       with ${parameters.fence},
       allowed as materialized (select ${put.lazy ? LAZY : "1"} from fence),

@@ -13,19 +13,24 @@ export interface FollowOptions {
   readonly heartbeatSeconds: number;
   /** Only events of these modes; all if absent. */
   readonly modes?: readonly StreamMode[];
+  /** Called once an event has been handed over: who is cut off from here on knows where it was. */
+  readonly onTold?: (() => void) | undefined;
 }
 
 /** Server-sent events. `open` may fail: the stream has begun by then, so it ends with an `error` event. */
 export async function* asEventStream(
   open: () => Promise<AsyncIterable<RunEvent>>,
   gone: AbortSignal,
-  { log, heartbeatSeconds, modes }: FollowOptions,
+  { log, heartbeatSeconds, modes, onTold }: FollowOptions,
 ): AsyncGenerator<string> {
   try {
     for await (const item of withTicks(opened(open), heartbeatSeconds)) {
       // No empty line behind the comment: the stock SDK makes an event of it once it has seen an id.
       if (item === tick) yield ": heartbeat\n";
-      else if (!modes || isOfMode(modes, item.event)) yield frame(item);
+      else if (!modes || isOfMode(modes, item.event)) {
+        yield frame(item);
+        onTold?.();
+      }
     }
   } catch (error) {
     if (gone.aborted) return;

@@ -70,7 +70,8 @@ export function runCreationRoutes(options: RunRoutesOptions): Hono<ServerEnv> {
     app.post(`${base}/stream`, async (c) => {
       const { run, body } = await create(c);
       const open = (signal: AbortSignal) => runs.events(principalOf(c), refTo(run), { after: "-1", signal });
-      return liveResponse(c, (gone) => asEventStream(() => open(gone), gone, options), {
+      const onTold = options.openAnswers?.add(c);
+      return liveResponse(c, (gone) => asEventStream(() => open(gone), gone, { ...options, onTold }), {
         ...followed(c, run, body),
         type: "text/event-stream",
       });
