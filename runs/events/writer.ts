@@ -37,10 +37,20 @@ interface Numbered {
   readonly json: string;
 }
 
+interface Row {
+  readonly seq: bigint;
+  readonly events: readonly Numbered[];
+}
+
 export class EventWriter {
   readonly #options: EventWriterOptions;
   #next: bigint;
   #batch: Numbered[] = [];
+  /**
+   * Rows that were handed out and may have landed or not. Written again under the same number and with the same events,
+   * they are in the log once.
+   */
+  #handedOut: Row[] = [];
   #characters = 0;
   #timer: NodeJS.Timeout | undefined;
   #flushing: Promise<void> = Promise.resolve();
@@ -73,20 +83,20 @@ export class EventWriter {
 
   /**
    * Hands what is waiting to `write`, which stores it with something else in one statement. Throws what that throws, and
-   * the events wait on.
+   * the row is written by the next flush.
    */
   writeWith<T>(write: (row: LogRow | undefined) => Promise<T>): Promise<T> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     const written = this.#flushing.then(async () => {
-      const batch = this.#failed ? [] : this.#take();
-      const last = batch.at(-1);
+      await this.#writeHandedOut();
+      const row = this.#failed ? undefined : this.#take();
       try {
-        const result = await write(last && { seq: String(last.seq), events: toJson(batch) });
-        if (last) this.#isLogged(last);
+        const result = await write(row && logRow(row));
+        if (row) this.#isLogged(row);
         return result;
       } catch (error) {
-        this.#batch.unshift(...batch);
+        if (row) this.#handedOut.push(row);
         throw error;
       }
     });
@@ -99,21 +109,34 @@ export class EventWriter {
 
   /**
    * The row that ends the run, with what is not written yet: it costs no statement of its own. No event may follow,
-   * unless the row is refused; then another row, or a flush, has the same events again.
+   * unless the row is refused. If it is, another row or a flush writes the same events.
    */
   async lastRow(): Promise<LogRow> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     await this.#flushing;
-    return { seq: String(this.#next++), events: toJson(this.#batch) };
+    await this.#writeHandedOut();
+    const events = this.#take()?.events ?? [];
+    const row = { seq: this.#next++, events };
+    this.#handedOut.push(row);
+    return logRow(row);
   }
 
   async #write(): Promise<void> {
-    if (this.#failed) return;
-    const batch = this.#take();
-    const last = batch.at(-1);
-    if (!last) return;
+    await this.#writeHandedOut();
+    const row = this.#failed ? undefined : this.#take();
+    if (row) await this.#insert(row);
+  }
+
+  async #writeHandedOut(): Promise<void> {
+    const rows = this.#handedOut.filter(({ events }) => events.length > 0);
+    this.#handedOut = [];
+    for (const row of rows) if (!this.#failed) await this.#insert(row);
+  }
+
+  async #insert(row: Row): Promise<void> {
     const { db, owner, run, onFailure } = this.#options;
+    const { seq, events } = logRow(row);
     try {
       const { rowCount } = await db.query({
         name: "log-events",
@@ -124,32 +147,34 @@ export class EventWriter {
           select $1, $3, $4, $5, $6 from lazy
           -- There already when the statement is repeated since its answer was lost: numbers have one writer.
           on conflict (thread_id, last_seq) do update set events = excluded.events`,
-        values: [owner.thread_id, owner.epoch, String(last.seq), run.tenant, run.run_id, toJson(batch)],
+        values: [owner.thread_id, owner.epoch, seq, run.tenant, run.run_id, events],
       });
       if (rowCount === 0) throw leaseLost(owner);
-      this.#isLogged(last);
+      this.#isLogged(row);
     } catch (thrown) {
       this.#failed = true;
       onFailure(asError(thrown));
     }
   }
 
-  #take(): Numbered[] {
-    const batch = this.#batch;
+  /** What is waiting; undefined if nothing is. */
+  #take(): Row | undefined {
+    const events = this.#batch;
     this.#batch = [];
     this.#characters = 0;
-    return batch;
+    const last = events.at(-1);
+    return last && { seq: last.seq, events };
   }
 
-  #isLogged({ seq }: Numbered): void {
+  #isLogged({ seq }: Row): void {
     const { hub, signals, run } = this.#options;
     hub.logged(run.run_id, seq);
     signals.send("events", run.run_id);
   }
 }
 
-function toJson(batch: readonly Numbered[]): string {
-  return `[${batch.map(({ json }) => json).join(",")}]`;
+function logRow({ seq, events }: Row): LogRow {
+  return { seq: String(seq), events: `[${events.map(({ json }) => json).join(",")}]` };
 }
 
 /** Event numbers are epoch-major, so that they grow for the life of a thread, whoever writes. */
