@@ -11,8 +11,10 @@ const signals = { send() {}, on: () => () => {}, close: async () => {} };
 const graph = oneNode(async () => ({}));
 
 /** A claimed run whose writer has been given two events. */
-async function attempt({ db: { pool }, graphs, thread, create }: RunsHost) {
-  await create(await thread());
+async function attempt(host: RunsHost) {
+  const { graphs } = host;
+  const { pool } = host.db;
+  await host.create(await host.thread());
   const [run] = await claimRuns(pool, { workerId: uuidv7(), graphs: [...graphs.values()], limit: 1 });
   const onFailure = (error: Error): never => {
     throw error;

@@ -165,10 +165,10 @@ test("a stateless POST whose process was held up before it made the run does not
 function heldUp(pool: Pool, name: string, wait: () => Promise<void>): Pool {
   const clientOf = (client: PoolClient): PoolClient => {
     let held: Promise<void> | undefined;
-    const query = async (query: QueryConfig) => {
-      if (query.name === name) held = wait();
+    const query = async (statement: QueryConfig) => {
+      if (statement.name === name) held = wait();
       if (held) await held;
-      return client.query(query);
+      return client.query(statement);
     };
     return Object.create(client, { query: { value: query } }) as PoolClient;
   };
