@@ -1,7 +1,7 @@
 /**
  * The values that were read or written last, by thread and namespace: the next versions build on them, and a checkpoint
  * whose values are all known is read without them (read-known.ts). A version is never written twice (see
- * `Saver.getNextVersion`), so what is known of one stays true whoever else writes, also after its row is gone. Building on
+ * `Saver.getNextVersion`; a thread that is imported gets fresh ones), so what is known of one stays true whoever else writes, also after its row is gone. Building on
  * a row is another matter, and not believed: a version that is stored as a delta is refused in its own statement when
  * the one below it is gone (pruned, rolled back, deleted with its thread), and stored again as a whole.
  */
@@ -13,7 +13,7 @@ import { type DumpedValue, eachOnce } from "./dump-values.ts";
 import { SizedCache } from "./sized-cache.ts";
 import { CHUNKED, columnsOf, type Item, itemsOf } from "./stored-chunks.ts";
 import type { Value } from "./stored-values.ts";
-import { type KnownVersion, planVersion } from "./versions.ts";
+import { isUnique, type KnownVersion, planVersion } from "./versions.ts";
 import type { VersionRow } from "./put-checkpoint.ts";
 
 export interface GraphPlace {
@@ -74,7 +74,7 @@ export class KnownVersions {
     const values: Value[] = [];
     for (const [channel, version] of Object.entries(versions)) {
       const known = channels?.get(channel);
-      if (known?.version !== String(version) || !isUnique(known)) return undefined;
+      if (known?.version !== String(version) || !isUnique(known.version)) return undefined;
       const { chunked, whole } = known;
       if (chunked) values.push({ channel, type: "json", data: textOf(chunked.chunks), known: chunked });
       else if (whole) values.push({ channel, type: "json", data: whole });
@@ -164,11 +164,6 @@ export function shareVersions(pools: readonly pg.Pool[]): void {
 /** Those that the pool's savers share; else of one saver alone. */
 export function versionsOf(pool: pg.Pool): KnownVersions {
   return shared.get(standsFor(pool)) ?? new KnownVersions();
-}
-
-/** The stock saver counts 1, 2, 3, in each branch of a thread. */
-function isUnique({ version }: Known): boolean {
-  return !Number.isInteger(Number(version));
 }
 
 /** Undefined for bytes, which whoever has the value may change. */

@@ -3,13 +3,14 @@ import type { Queryable } from "../db/pool.ts";
 import { cleanJson } from "../lib/text.ts";
 import { dumpValues } from "./dump-values.ts";
 import type { Encryption } from "./encryption.ts";
+import { FreshVersions } from "./fresh-versions.ts";
 import { KnownVersions } from "./known-versions.ts";
 import { readTuples } from "./read-tuples.ts";
 import { sealCheckpoint, sealWrites } from "./sealed-rows.ts";
 import { columnsOf } from "./short-rows.ts";
 import { Serializer } from "./serializer.ts";
 import { ownMetadata } from "./stock-tables.ts";
-import { bytesOf, type TransferredCheckpoint, type TransferTarget } from "./transfer-lines.ts";
+import { bytesOf, type CheckpointLine, type TransferredCheckpoint, type TransferTarget } from "./transfer-lines.ts";
 import { putCheckpoint } from "./put-checkpoint.ts";
 import { putWrites } from "./put-writes.ts";
 
@@ -41,9 +42,10 @@ export async function* ownCheckpoints({ db, threadId, encryption }: OwnThread): 
   }
 }
 
-/** What it is given is stored as runs would have stored it: in pieces, and encrypted where values are. */
+/** What it is given is stored as runs would have stored it: in pieces, under versions of its own, encrypted where values are. */
 export function ownTarget({ db, threadId, encryption }: OwnThread): TransferTarget {
   const serializer = new Serializer();
+  const fresh = new FreshVersions();
   const versions = new KnownVersions();
   /** What has come for the next checkpoint of each namespace. */
   const pending = new Map<string, { channel: string; version: string; value: unknown }[]>();
@@ -51,15 +53,16 @@ export function ownTarget({ db, threadId, encryption }: OwnThread): TransferTarg
     async value(line) {
       const { ns, channel, version, type } = line;
       const value: unknown = await serializer.loadsTyped(type, bytesOf(line));
-      pending.set(ns, [...(pending.get(ns) ?? []), { channel, version, value }]);
+      pending.set(ns, [...(pending.get(ns) ?? []), { channel, version: String(fresh.of(version)), value }]);
     },
-    async checkpoint({ ns, id, parent, checkpoint, metadata }) {
-      const fresh = pending.get(ns) ?? [];
+    async checkpoint({ ns, id, parent, metadata, ...line }) {
+      const come = pending.get(ns) ?? [];
       pending.delete(ns);
       const at = { thread_id: threadId, checkpoint_ns: ns };
-      const newVersions = Object.fromEntries(fresh.map(({ channel, version }) => [channel, version]));
+      const checkpoint = renamed(line.checkpoint, fresh);
+      const newVersions = Object.fromEntries(come.map(({ channel, version }) => [channel, version]));
       const values = await dumpValues(
-        Object.fromEntries(fresh.map(({ channel, value }) => [channel, value])),
+        Object.fromEntries(come.map(({ channel, value }) => [channel, value])),
         newVersions,
         serializer,
       );
@@ -87,5 +90,19 @@ export function ownTarget({ db, threadId, encryption }: OwnThread): TransferTarg
         lazy: false,
       });
     },
+  };
+}
+
+function renamed(
+  checkpoint: CheckpointLine["checkpoint"],
+  fresh: FreshVersions,
+): Required<CheckpointLine["checkpoint"]> {
+  const each = (versions: CheckpointLine["checkpoint"]["channel_versions"]) =>
+    Object.fromEntries(Object.entries(versions).map(([channel, version]) => [channel, fresh.of(version)]));
+  const seen = Object.entries(checkpoint.versions_seen ?? {});
+  return {
+    ...checkpoint,
+    channel_versions: each(checkpoint.channel_versions),
+    versions_seen: Object.fromEntries(seen.map(([node, versions]) => [node, each(versions)])),
   };
 }

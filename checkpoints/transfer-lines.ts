@@ -8,6 +8,8 @@ import { PawlError } from "../lib/errors.ts";
 
 const Json = z.record(z.string(), z.unknown());
 
+const Versions = z.record(z.string(), z.union([z.string(), z.number()]));
+
 /** Text of a `json` value; base64 of any other. */
 const Stored = z.object({ type: z.string(), data: z.string() });
 
@@ -38,7 +40,7 @@ export const CheckpointLine = z.object({
   ns: z.string(),
   id: z.string().min(1),
   parent: z.string().nullable(),
-  checkpoint: z.looseObject({ channel_versions: z.record(z.string(), z.union([z.string(), z.number()])) }),
+  checkpoint: z.looseObject({ channel_versions: Versions, versions_seen: z.record(z.string(), Versions).optional() }),
   metadata: Json,
 });
 export const WriteLine = Stored.extend({

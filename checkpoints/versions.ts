@@ -16,6 +16,9 @@ export interface KnownVersion {
   readonly weight: number;
 }
 
+/** Whether it is one that `Saver.getNextVersion` makes. The stock saver counts 1, 2, 3, in each branch of a thread. */
+export const isUnique = (version: string): boolean => /^\d+\.\d+$/.test(version);
+
 export interface VersionPlan {
   /** What the row holds itself. */
   readonly own: readonly Chunk[];

@@ -16,3 +16,6 @@ export const MIGRATION: AdvisoryLock = [PAWL, 2];
 
 /** The group of the locks by which a process finds out whether its connections are sessions of their own; the key is drawn. */
 export const SESSION_CHECK_GROUP = PAWL + 1;
+
+/** The group of the locks under which runs with a client's own key are created; the key is a digest of that. */
+export const KEY_GROUP = PAWL + 2;

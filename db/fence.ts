@@ -1,7 +1,8 @@
 /**
  * Fencing: who may write on behalf of a thread. A write counts only if its statement holds the owner row FOR SHARE
  * until commit (a plain `where epoch = n`, or KEY SHARE, lets a zombie's row land after the take-over), so a take-over,
- * which updates that row, waits for writes under way and refuses later ones.
+ * which updates that row, waits for writes under way and refuses later ones. No epoch of a thread is given out twice, also
+ * when the thread is deleted and made again under its id (`gone_threads`).
  *
  * Lock order everywhere: threads, then runs, then thread_owner.
  */

@@ -181,6 +181,13 @@ create table file_versions (
   constraint file_versions_pkey PRIMARY KEY (thread_id, hash)
 );
 
+create table gone_threads (
+  thread_id uuid not null,
+  epoch bigint not null,
+  gone_at timestamp with time zone default now() not null,
+  constraint gone_threads_pkey PRIMARY KEY (thread_id)
+);
+
 create table outbox (
   id bigint generated always as identity not null,
   tenant text default 'default'::text not null,
@@ -326,6 +333,8 @@ CREATE UNIQUE INDEX effect_decided_once ON public.effect_answers USING btree (th
 
 CREATE INDEX effects_unknown ON public.effects USING btree (tenant, thread_id, key) WHERE is_unknown;
 
+CREATE INDEX gone_threads_by_age ON public.gone_threads USING btree (gone_at);
+
 CREATE UNIQUE INDEX one_head_per_thread ON public.runs USING btree (thread_id) WHERE ready;
 
 CREATE INDEX outbox_due ON public.outbox USING btree (due_at, id) WHERE (failed_at IS NULL);
@@ -362,6 +371,28 @@ CREATE INDEX threads_by_update ON public.threads USING btree (tenant, updated_at
 
 CREATE INDEX threads_with_ttl ON public.threads USING btree (updated_at) WHERE (ttl_minutes IS NOT NULL);
 
+CREATE OR REPLACE FUNCTION public.begin_above_gone_thread()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+  new.epoch := greatest(new.epoch, (select gone.epoch + 1 from gone_threads gone where gone.thread_id = new.thread_id));
+  return new;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION public.keep_gone_thread()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+  insert into gone_threads (thread_id, epoch)
+  values (old.thread_id, old.epoch)
+      on conflict (thread_id) do update set epoch = greatest(gone_threads.epoch, excluded.epoch), gone_at = excluded.gone_at;
+  return null;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION public.keep_spent_key()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -375,3 +406,7 @@ end $function$
 ;
 
 CREATE TRIGGER keep_spent_key AFTER DELETE ON public.runs FOR EACH ROW WHEN ((old.idempotency_key IS NOT NULL)) EXECUTE FUNCTION keep_spent_key();
+
+CREATE TRIGGER begin_above_gone_thread BEFORE INSERT ON public.thread_owner FOR EACH ROW EXECUTE FUNCTION begin_above_gone_thread();
+
+CREATE TRIGGER keep_gone_thread AFTER DELETE ON public.thread_owner FOR EACH ROW WHEN ((old.epoch > 0)) EXECUTE FUNCTION keep_gone_thread();

@@ -12,7 +12,7 @@ import { type Assistant, resolveAssistant } from "./assistants/resolve.ts";
 import { cancelRuns } from "./cancel.ts";
 import type { CreateOptions } from "./index.ts";
 import { lockThread } from "./queue.ts";
-import { findCreated, refuseSpentKey } from "./resent.ts";
+import { findCreated, keyOf, lockKey, refuseSpentKey } from "./resent.ts";
 import { checkpointOf, kwargsOf, mergedConfigurable } from "./request.ts";
 import { matchAnswers, type OpenQuestion } from "./resume.ts";
 import { Run, type RunCreate, runColumns } from "./run.ts";
@@ -65,8 +65,8 @@ interface Target {
 /** Errors: see `Runs.create`. */
 export async function createRun(context: CreateContext, request: Request): Promise<Created> {
   const insert = () => createOnce(context, request);
-  // Two requests with one key or run id, on threads that do not serialise them, or for one thread that is not there yet:
-  // the later one finds the other's run, or its thread.
+  // Two requests for one thread that is not there yet, or with one run id under two keys: the later one finds the other's
+  // thread, or its run.
   return insert().catch((error: unknown) => {
     if (!isTaken(error)) throw error;
     return insert();
@@ -82,16 +82,18 @@ function isTaken(error: unknown): boolean {
 async function createOnce(context: CreateContext, request: Request): Promise<Created> {
   const { principal, body, options, newRunId } = request;
   const threadId = options.threadId ?? ThreadId.parse(uuidv7());
+  const key = keyOf(request);
   const opening = (tx: Queryable) =>
     Promise.all([
       resolveAssistant(tx, principal, body.assistant_id),
       options.threadId !== undefined && lockThread(tx, threadId),
+      key === undefined ? undefined : lockKey(tx, principal, key),
       findCreated(tx, request, context.mayBeResent),
       options.threadId === undefined ? undefined : readTarget(tx, principal, threadId),
     ]);
-  return openedTransaction(context.pool, opening, async (tx, [assistant, isLocked, earlier, known]) => {
+  return openedTransaction(context.pool, opening, async (tx, [assistant, isLocked, , earlier, known]) => {
     if (earlier) return { run: earlier, ended: [], told: [] };
-    if (options.idempotencyKey !== undefined) await refuseSpentKey(tx, principal, options.idempotencyKey);
+    if (key !== undefined) await refuseSpentKey(tx, principal, key);
     if (options.threadId !== undefined && !isLocked) refuseUnlessCreated(body);
     const thread = usable(isLocked ? known : newTarget(threadId, body, assistant));
     const strategy = body.multitask_strategy ?? "enqueue";
@@ -128,7 +130,7 @@ async function createOnce(context: CreateContext, request: Request): Promise<Cre
       resumable: body.stream_resumable ?? false,
       metadata: { ...assistant.metadata, ...thread.metadata, ...body.metadata },
       kwargs: { ...kwargs, ...(answers && { answers }) },
-      idempotency_key: options.idempotencyKey ?? null,
+      idempotency_key: key ?? null,
       request_digest: options.digest?.toString("hex") ?? null,
       after_seconds: body.after_seconds ?? 0,
       thread_config: thread.isBusy

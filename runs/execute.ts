@@ -74,7 +74,7 @@ async function streamEvents(
   { pool, run, graph, events, signal, control }: AttemptOptions,
   { token, tracker, saver }: { token: string; tracker: QuestionTracker; saver: FencedSaver },
 ): Promise<void> {
-  const { input, checkpoint } = await startOf({ run, graph, saver, db: pool });
+  const { input, checkpoint, resuming } = await startOf({ run, graph, saver, db: pool });
   const { kwargs } = run;
   const stream = streamGraph({
     graph,
@@ -84,6 +84,7 @@ async function streamEvents(
       configurable: {
         ...kwargs.config.configurable,
         ...checkpoint,
+        ...resuming,
         __pregel_checkpointer: saver,
         [HOST_KEY]: token,
       },

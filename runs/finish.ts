@@ -11,7 +11,7 @@ import { openedTransaction, type Queryable, transaction, transactionAtOnce } fro
 import { PawlError } from "../lib/errors.ts";
 import { cleanJson } from "../lib/text.ts";
 import type { ClaimedRun } from "./claim.ts";
-import type { LogRow } from "./events/writer.ts";
+import type { LogRow } from "./events/log-rows.ts";
 import { lockThread } from "./queue.ts";
 import type { CancelAction, RunError, RunStatus } from "./run.ts";
 import { threadDeleted } from "./threads/delete.ts";

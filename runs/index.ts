@@ -59,7 +59,7 @@ export interface CreateOptions {
   /** Absent for a stateless run: it gets a thread of its own. */
   readonly threadId?: ThreadId;
   readonly idempotencyKey?: string;
-  /** Digest of the request's body: an equal POST whose first answer was never delivered returns the first run. */
+  /** Digest of the request, path and body: an equal POST whose first answer was never delivered returns the first run. */
   readonly digest?: Buffer;
 }
 
@@ -79,7 +79,7 @@ export interface Runs {
   /**
    * Accepts a run. Throws `assistant_not_found`, `thread_not_found`, `thread_busy` (strategy `reject`, or a resume of a busy
    * thread), `ambiguous_resume`, `unknown_interrupt`, `nothing_to_resume`, `graph_changed` (the loaded graph cannot go on from
-   * where the thread stands), `already_exists` (a run id of another thread).
+   * where the thread stands), `already_exists` (a run id or key of another request, or of a run that is gone).
    */
   create(principal: Principal, body: RunCreate, options: CreateOptions): Promise<Run>;
   /**

@@ -1,18 +1,18 @@
 /** What an attempt feeds its graph: the run's input, its command, or nothing when an earlier attempt has fed it already. */
 import { Command, Send } from "@langchain/langgraph";
-import type { Answers, OpenQuestion } from "./resume.ts";
-import { openAnswers } from "./resume.ts";
+import type { Answers } from "./resume.ts";
 import type { RunCommand, RunKwargs } from "./run.ts";
 
 export interface Progress {
   /** The thread's newest checkpoint was written by this run. */
   readonly hasBegun: boolean;
-  readonly pending: readonly OpenQuestion[];
+  /** Answers that are still to be given. */
+  readonly open: Answers;
 }
 
 /** `null` makes the graph go on from its checkpoint. */
-export function inputOf(kwargs: RunKwargs, { hasBegun, pending }: Progress): unknown {
-  const resume = resumeMap(openAnswers(kwargs.answers ?? [], pending));
+export function inputOf(kwargs: RunKwargs, { hasBegun, open }: Progress): unknown {
+  const resume = resumeMap(open);
   const { update, goto } = hasBegun ? {} : (kwargs.command ?? {});
   if (resume || update || goto) {
     return new Command({

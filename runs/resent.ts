@@ -1,4 +1,6 @@
 /** Finds the run that a POST has created already: the stock client sends a POST again when its socket dropped. */
+import { createHash } from "node:crypto";
+import { KEY_GROUP } from "../db/advisory-locks.ts";
 import type { Queryable } from "../db/pool.ts";
 import { PawlError } from "../lib/errors.ts";
 import type { Principal } from "../lib/principal.ts";
@@ -21,7 +23,7 @@ const NAMED = `runs
 // an index on the tenant Postgres would look at each of its runs.
 const RESENT = `(select * from runs where request_digest = decode($2, 'hex') and not answered offset 0) equal
        where tenant = $1 and created_at > now() - make_interval(secs => ${RESEND_SECONDS})
-         and (thread_id = $3 or ($3::uuid is null and temporary))`;
+         and (thread_id = $3 or $3::uuid is null)`;
 
 /**
  * By idempotency key, by the client's own run id, or, for stock clients, by thread and digest of the body while the
@@ -64,6 +66,27 @@ export async function findCreated(
 }
 
 /**
+ * What stays spent when the run is gone: the idempotency key, or else the run id that the client has given, in a form
+ * that no header has. Undefined for a POST that is not to be told from others.
+ */
+export function keyOf({ body, options }: Omit<Request, "principal">): string | undefined {
+  return options.idempotencyKey ?? (body.run_id && `run_id\n${body.run_id}`);
+}
+
+/**
+ * Until the transaction ends. Of two POSTs under one key the later one looks when the run of the earlier one is there, or
+ * is over and gone: a stateless run may come and go while a process is stopped between its look and its insert.
+ */
+export async function lockKey(tx: Queryable, { tenant }: Principal, key: string): Promise<void> {
+  const digest = createHash("sha256").update(`${tenant}\n${key}`).digest();
+  await tx.query({
+    name: "lock-key",
+    text: "select pg_advisory_xact_lock($1, $2)",
+    values: [KEY_GROUP, digest.readInt32BE()],
+  });
+}
+
+/**
  * Of a key whose run is gone nobody is left to answer for it, and a second run would do again what the first one did, or
  * what somebody wanted undone. Throws `already_exists` (facts: the `run_id`).
  */
@@ -77,7 +100,7 @@ export async function refuseSpentKey(tx: Queryable, { tenant }: Principal, key: 
   if (!spent) return;
   throw new PawlError(
     "already_exists",
-    "The run that was created under this idempotency key is gone: it was rolled back or deleted, or was stateless and is over",
+    "The run that was created under this idempotency key or run id is gone: it was rolled back or deleted, or was stateless and is over",
     { facts: { run_id: spent.run_id } },
   );
 }

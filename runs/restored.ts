@@ -30,6 +30,7 @@ export async function acceptRestoredDatabase(pool: pg.Pool): Promise<Restored> {
   return transaction(pool, async (tx) => {
     await refuseWhileInUse(tx);
     const threads = await changed(tx, `update thread_owner set epoch = epoch + ${LIFT}, worker_id = null`);
+    await changed(tx, `update gone_threads set epoch = epoch + ${LIFT}`);
     const requeued = await changed(
       tx,
       "update runs set status = 'pending', worker_id = null, epoch = null, updated_at = now() where status = 'running'",

@@ -18,6 +18,8 @@ const PERIOD_MS = 30_000;
 /** How much longer the log of a run with `stream_resumable` stays. */
 const RESUMABLE_FACTOR = 10;
 const IDEMPOTENCY_HOURS = 24;
+/** For how long a process may be stopped that executes a run of a thread which was deleted, and is made again under its id. */
+const GONE_THREAD_DAYS = 7;
 const BATCH = 5_000;
 
 export function startRetention(options: RetentionOptions): { close(): Promise<void> } {
@@ -78,6 +80,13 @@ export async function expire(db: Queryable, eventTtlSeconds: number): Promise<vo
     text: `
       update runs set idempotency_key = null
        where idempotency_key is not null and created_at < now() - make_interval(hours => ${IDEMPOTENCY_HOURS})`,
+  });
+  await db.query({
+    name: "expire-gone-threads",
+    text: `
+      delete from gone_threads g
+       where gone_at < now() - make_interval(days => ${GONE_THREAD_DAYS})
+         and not exists (select from thread_events e where e.thread_id = g.thread_id)`,
   });
   await db.query({
     name: "expire-spent-keys",

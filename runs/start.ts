@@ -15,6 +15,12 @@ export interface Start {
   readonly input: unknown;
   /** For `configurable`; absent for the thread's newest. */
   readonly checkpoint?: RunKwargs["checkpoint"];
+  /**
+   * For `configurable`: an earlier attempt has recorded all answers, and the step goes on that they are for. Without it
+   * the library would take an update that came with them for an input, in the place of the step, and a checkpoint that
+   * was chosen for one to fork.
+   */
+  readonly resuming?: { readonly __pregel_resuming: true };
 }
 
 export interface StartOptions {
@@ -34,16 +40,22 @@ export async function startOf(options: StartOptions): Promise<Start> {
   const pending = kwargs.answers
     ? await pendingQuestions(saver, { thread_id, ...(checkpoint && { checkpoint_id: checkpoint.checkpoint_id }) })
     : [];
+  const answers = kwargs.answers ?? [];
+  const open = openAnswers(answers, pending);
   // On a later attempt an answer may be recorded already; on the first one it is too late for what is not open.
-  if (run.attempt === 1 && openAnswers(kwargs.answers ?? [], pending).length < (kwargs.answers ?? []).length) {
+  if (run.attempt === 1 && open.length < answers.length) {
     throw new PawlError(
       "unknown_interrupt",
       "The question was answered or superseded before this answer could be given",
     );
   }
-  const input = inputOf(kwargs, { hasBegun, pending });
-  if (!checkpoint) return { input };
-  return { input, checkpoint: kwargs.answers ? checkpoint : await unused(options, checkpoint) };
+  const input = inputOf(kwargs, { hasBegun, open });
+  const isTaken = !hasBegun && answers.length > 0 && open.length === 0;
+  return {
+    input,
+    ...(checkpoint && { checkpoint: kwargs.answers ? checkpoint : await unused(options, checkpoint) }),
+    ...(isTaken && { resuming: { __pregel_resuming: true } }),
+  };
 }
 
 /**

@@ -9,7 +9,8 @@ import { FencedSaver, type Writer } from "../checkpoints/fenced-saver.ts";
 import type { Put } from "../checkpoints/saver.ts";
 import type { Beside } from "../checkpoints/put-checkpoint.ts";
 import type { ClaimedRun } from "./claim.ts";
-import type { EventWriter, LogRow } from "./events/writer.ts";
+import type { LogRow } from "./events/log-rows.ts";
+import type { EventWriter } from "./events/writer.ts";
 
 export interface TellingSaverOptions {
   readonly pool: pg.Pool;

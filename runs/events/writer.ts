@@ -2,13 +2,12 @@
  * Numbers the events of one attempt at a run, hands them to live subscribers at once and to the log in batches, one row
  * a flush. A flush is fenced; it does not wait for the disk (`synchronous_commit` off): the next checkpoint does.
  */
-import type { Pool, QueryConfig } from "pg";
-import { fence, fenceAtOnce, leaseLost, type Owner } from "../../db/fence.ts";
-import { LAZY, sizeOf, writeGrouped } from "../../db/group-commit.ts";
-import { standsFor } from "../../db/retry.ts";
+import type { Pool } from "pg";
+import type { Owner } from "../../db/fence.ts";
 import type { Signals } from "../../db/signals.ts";
 import { asError } from "../../lib/errors.ts";
 import type { Hub, LoggedEvent } from "./hub.ts";
+import { insertLogRow, type LogRow } from "./log-rows.ts";
 
 export interface EventWriterOptions {
   /** Its statements may be repeated when their answer is lost. */
@@ -26,22 +25,25 @@ const FLUSH_MS = 15;
 const FLUSH_EVENTS = 200;
 const FLUSH_CHARACTERS = 256 * 1024;
 
-/** A row of the log that is to be written with something else. */
-export interface LogRow {
-  readonly seq: string;
-  /** JSON array, as in `thread_events.events`. */
-  readonly events: string;
-}
-
 interface Numbered {
   readonly seq: bigint;
   readonly json: string;
+}
+
+interface Row {
+  readonly seq: bigint;
+  readonly events: readonly Numbered[];
 }
 
 export class EventWriter {
   readonly #options: EventWriterOptions;
   #next: bigint;
   #batch: Numbered[] = [];
+  /**
+   * Rows that were handed out and may have landed or not. Written again under the same number and with the same events,
+   * they are in the log once.
+   */
+  #handedOut: Row[] = [];
   #characters = 0;
   #timer: NodeJS.Timeout | undefined;
   #flushing: Promise<void> = Promise.resolve();
@@ -74,20 +76,20 @@ export class EventWriter {
 
   /**
    * Hands what is waiting to `write`, which stores it with something else in one statement. Throws what that throws, and
-   * the events wait on.
+   * the row is written by the next flush.
    */
   writeWith<T>(write: (row: LogRow | undefined) => Promise<T>): Promise<T> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     const written = this.#flushing.then(async () => {
-      const batch = this.#failed ? [] : this.#take();
-      const last = batch.at(-1);
+      await this.#writeHandedOut();
+      const row = this.#failed ? undefined : this.#take();
       try {
-        const result = await write(last && { seq: String(last.seq), events: toJson(batch) });
-        if (last) this.#isLogged(last);
+        const result = await write(row && logRow(row));
+        if (row) this.#isLogged(row);
         return result;
       } catch (error) {
-        this.#batch.unshift(...batch);
+        if (row) this.#handedOut.push(row);
         throw error;
       }
     });
@@ -100,75 +102,60 @@ export class EventWriter {
 
   /**
    * The row that ends the run, with what is not written yet: it costs no statement of its own. No event may follow,
-   * unless the row is refused; then another row, or a flush, has the same events again.
+   * unless the row is refused. If it is, another row or a flush writes the same events.
    */
   async lastRow(): Promise<LogRow> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     await this.#flushing;
-    return { seq: String(this.#next++), events: toJson(this.#batch) };
+    await this.#writeHandedOut();
+    const events = this.#take()?.events ?? [];
+    const row = { seq: this.#next++, events };
+    this.#handedOut.push(row);
+    return logRow(row);
   }
 
   async #write(): Promise<void> {
-    if (this.#failed) return;
-    const batch = this.#take();
-    const last = batch.at(-1);
-    if (!last) return;
-    const { pool, owner, onFailure } = this.#options;
-    const row = { seq: String(last.seq), events: toJson(batch) };
+    await this.#writeHandedOut();
+    const row = this.#failed ? undefined : this.#take();
+    if (row) await this.#insert(row);
+  }
+
+  async #writeHandedOut(): Promise<void> {
+    const rows = this.#handedOut.filter(({ events }) => events.length > 0);
+    this.#handedOut = [];
+    for (const row of rows) if (!this.#failed) await this.#insert(row);
+  }
+
+  async #insert(row: Row): Promise<void> {
+    const { pool, onFailure } = this.#options;
     try {
-      await writeGrouped<true>(standsFor(pool), {
-        threadId: owner.thread_id,
-        size: sizeOf([row.events]),
-        lazy: true,
-        inGroup: async (db, { lazy }) => {
-          const { rowCount } = await db.query(this.#logStatement(row, { lazy, atOnce: true }));
-          return rowCount === 1 || undefined;
-        },
-        alone: async () => {
-          const { rowCount } = await pool.query(this.#logStatement(row, { lazy: true, atOnce: false }));
-          if (rowCount === 0) throw leaseLost(owner);
-          return true;
-        },
-      });
-      this.#isLogged(last);
+      await insertLogRow(pool, this.#options, logRow(row));
+      this.#isLogged(row);
     } catch (thrown) {
       this.#failed = true;
       onFailure(asError(thrown));
     }
   }
 
-  #logStatement({ seq, events }: LogRow, { lazy, atOnce }: { lazy: boolean; atOnce: boolean }): QueryConfig {
-    const { owner, run } = this.#options;
-    return {
-      name: ["log-events", lazy && "lazy", atOnce && "at-once"].filter(Boolean).join("-"),
-      text: `
-        with ${atOnce ? fenceAtOnce : fence},
-             allowed as (select ${lazy ? LAZY : ""} from fence)
-        insert into thread_events (thread_id, last_seq, tenant, run_id, events)
-        select $1, $3, $4, $5, $6 from allowed
-        -- There already when the statement is repeated since its answer was lost: numbers have one writer.
-        on conflict (thread_id, last_seq) do update set events = excluded.events`,
-      values: [owner.thread_id, owner.epoch, seq, run.tenant, run.run_id, events],
-    };
-  }
-
-  #take(): Numbered[] {
-    const batch = this.#batch;
+  /** What is waiting; undefined if nothing is. */
+  #take(): Row | undefined {
+    const events = this.#batch;
     this.#batch = [];
     this.#characters = 0;
-    return batch;
+    const last = events.at(-1);
+    return last && { seq: last.seq, events };
   }
 
-  #isLogged({ seq }: Numbered): void {
+  #isLogged({ seq }: Row): void {
     const { hub, signals, run } = this.#options;
     hub.logged(run.run_id, seq);
     signals.send("events", run.run_id);
   }
 }
 
-function toJson(batch: readonly Numbered[]): string {
-  return `[${batch.map(({ json }) => json).join(",")}]`;
+function logRow({ seq, events }: Row): LogRow {
+  return { seq: String(seq), events: `[${events.map(({ json }) => json).join(",")}]` };
 }
 
 /** Event numbers are epoch-major, so that they grow for the life of a thread, whoever writes. */

@@ -3,6 +3,7 @@ import { Command } from "@langchain/langgraph";
 import type pg from "pg";
 import { z } from "zod";
 import { FencedSaver } from "../../checkpoints/fenced-saver.ts";
+import type { Owner } from "../../db/fence.ts";
 import { type Queryable, transaction } from "../../db/pool.ts";
 import { isPawlError, PawlError } from "../../lib/errors.ts";
 import { ThreadId, uuidv7 } from "../../lib/ids.ts";
@@ -50,9 +51,9 @@ export async function createThread(
   const replay = body.supersteps?.length ? await prepareReplay(graphs, metadata, body.supersteps) : undefined;
   const created = await insertThread(pool, principal, { threadId, metadata, ttl: body.ttl ?? defaultTtl });
   if (!created) return existing(pool, principal, { threadId, mayExist: body.if_exists === "do_nothing" });
-  if (!replay) return created;
+  if (!replay) return created.thread;
   try {
-    await replay(pool, threadId);
+    await replay(pool, { thread_id: threadId, epoch: created.epoch });
   } catch (error) {
     await deleteUnused(pool, principal, threadId);
     throw refusedUpdate(error, threadId);
@@ -60,13 +61,13 @@ export async function createThread(
   return getThread(pool, principal, threadId);
 }
 
-/** Undefined when the id is taken, by whichever tenant. */
+/** With the epoch at which it begins. Undefined when the id is taken, by whichever tenant. */
 export async function insertThread(
   db: Queryable,
   { tenant, identity }: Principal,
   { threadId, metadata, ttl }: { threadId: ThreadId; metadata: Record<string, unknown>; ttl: ThreadTtl | undefined },
-): Promise<Thread | undefined> {
-  const { rows } = await db.query({
+): Promise<{ thread: Thread; epoch: string } | undefined> {
+  const { rows } = await db.query<{ epoch: string }>({
     name: "create-thread",
     text: `
       with created as (
@@ -75,11 +76,12 @@ export async function insertThread(
         on conflict (thread_id) do nothing
         returning ${threadColumns}),
       owned as (
-        insert into thread_owner (thread_id) select thread_id from created)
-      select * from created`,
+        insert into thread_owner (thread_id) select thread_id from created
+        returning thread_id, epoch)
+      select created.*, owned.epoch from created join owned using (thread_id)`,
     values: [threadId, tenant, identity, metadata, ttl?.ttl ?? null, ttl?.strategy ?? null],
   });
-  return rows[0] && Thread.parse(rows[0]);
+  return rows[0] && { thread: Thread.parse(rows[0]), epoch: rows[0].epoch };
 }
 
 async function existing(
@@ -123,8 +125,8 @@ async function prepareReplay(graphs: Graphs, metadata: Json, supersteps: NonNull
       asNode: as_node,
     })),
   }));
-  return async (pool: pg.Pool, threadId: ThreadId): Promise<void> => {
-    const owner = { thread_id: threadId, epoch: "0" };
+  return async (pool: pg.Pool, owner: Owner & { readonly thread_id: ThreadId }): Promise<void> => {
+    const threadId = owner.thread_id;
     await graph.bulkUpdateState(configAt({ threadId, configurable: {} }, new FencedSaver(pool, owner)), replayed);
     await refreshThread(pool, owner, { graph, configurable: {} });
   };

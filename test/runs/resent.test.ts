@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import type { Pool, PoolClient, QueryConfig } from "pg";
 import { expect, test } from "vitest";
 import { isPawlError } from "../../lib/errors.ts";
 import { RunId, ThreadId, uuidv7 } from "../../lib/ids.ts";
@@ -32,6 +33,17 @@ test("a POST that is sent again to another process, after the first one died whi
   await host.db.pool.query("update runs set created_at = now() - interval '1 second'"); // the stock client waits that long
   const other = await host.elsewhere();
   expect((await other.create(localPrincipal, body, { threadId, digest })).run_id).toBe(first.run_id);
+});
+
+test("a stateless POST that is sent again after its client was lost returns the first run, also one that is to be kept", async () => {
+  await using host = await runsHost({ graph });
+  for (const on_completion of ["delete", "keep"] as const) {
+    const of = createHash("sha256").update(on_completion).digest();
+    const post = () => host.runs.create(localPrincipal, { ...body, on_completion }, { digest: of });
+    const first = await post();
+    await host.runs.answered(first.run_id, false);
+    expect((await post()).run_id).toBe(first.run_id);
+  }
 });
 
 test("two clients that send the same at the same time get a run each", async () => {
@@ -69,26 +81,99 @@ test("an idempotency key makes one run of many equal requests, also for stateles
   expect(rows).toEqual([]);
 });
 
-test("a key stays spent when its run is rolled back, or was stateless and is over, until it expires", async () => {
+test("a key or a client's own run id stays spent when its run is rolled back, deleted, or was stateless and is over, until it expires", async () => {
   await using host = await runsHost({ graph });
   const { pool } = host.db;
   const threadId = await host.thread();
-  const post = (options: { threadId?: typeof threadId; idempotencyKey: string }) =>
-    host.runs.create(localPrincipal, body, options);
-  const refused = (run: { run_id: string }) => (error: unknown) =>
-    isPawlError(error, "already_exists") && error.facts["run_id"] === run.run_id;
-  const rolledBack = await post({ threadId, idempotencyKey: "k1" });
-  await host.runs.cancel(localPrincipal, { runId: rolledBack.run_id }, { action: "rollback" });
-  await expect(post({ threadId, idempotencyKey: "k1" })).rejects.toSatisfy(refused(rolledBack));
-  const stateless = await post({ idempotencyKey: "k2" });
-  await host.startWorker();
-  await expect.poll(async () => (await pool.query("select from runs")).rowCount, { timeout: 10_000 }).toBe(0);
-  await expect(post({ idempotencyKey: "k2" })).rejects.toSatisfy(refused(stateless));
-  expect((await post({ threadId, idempotencyKey: "k3" })).status).toBe("pending");
-  await pool.query("update spent_keys set created_at = now() - interval '25 hours'");
-  await expire(pool, 120);
-  expect((await post({ threadId, idempotencyKey: "k1" })).run_id).not.toBe(rolledBack.run_id);
+  for (const name of ["key", "run_id"] as const) {
+    const names = Array.from({ length: 4 }, () => uuidv7());
+    const post = (nth: number, options: { threadId?: ThreadId } = {}) =>
+      name === "key"
+        ? host.runs.create(localPrincipal, body, { ...options, idempotencyKey: names[nth]! })
+        : host.runs.create(localPrincipal, { ...body, run_id: RunId.parse(names[nth]) }, options);
+    const refused = (run: { run_id: string }) => (error: unknown) =>
+      isPawlError(error, "already_exists") && error.facts["run_id"] === run.run_id;
+    const rolledBack = await post(0, { threadId });
+    await host.runs.cancel(localPrincipal, { runId: rolledBack.run_id }, { action: "rollback" });
+    await expect(post(0, { threadId })).rejects.toSatisfy(refused(rolledBack));
+    const elsewhere = await host.thread();
+    const withThread = await post(1, { threadId: elsewhere });
+    await pool.query("delete from threads where thread_id = $1", [elsewhere]);
+    await expect(post(1, { threadId: elsewhere })).rejects.toSatisfy(refused(withThread));
+    const stateless = await post(2);
+    const worker = await host.startWorker();
+    await expect.poll(async () => (await pool.query("select from runs")).rowCount, { timeout: 10_000 }).toBe(0);
+    await worker.close(0);
+    await expect(post(2)).rejects.toSatisfy(refused(stateless));
+    expect((await post(3, { threadId })).status).toBe("pending");
+    await pool.query("delete from runs");
+    await pool.query("update spent_keys set created_at = now() - interval '25 hours'");
+    await expire(pool, 120);
+    expect((await post(0, { threadId })).status).toBe("pending");
+    await pool.query("delete from runs");
+  }
 });
+
+test("a POST that is sent again while its run is rolled back finds it or is refused, and makes no other", async () => {
+  await using host = await runsHost({ graph });
+  for (const threadId of [await host.thread(), undefined]) {
+    for (let round = 0; round < 20; round += 1) {
+      const run_id = RunId.parse(uuidv7());
+      const post = () => host.runs.create(localPrincipal, { ...body, run_id }, { ...(threadId && { threadId }) });
+      await post();
+      const [again] = await Promise.allSettled([
+        post(),
+        host.runs.cancel(localPrincipal, { runId: run_id }, { action: "rollback" }),
+      ]);
+      if (again.status === "rejected")
+        expect(again.reason).toMatchObject({ code: "already_exists", facts: { run_id } });
+      expect((await host.db.pool.query("select from runs")).rowCount).toBe(0);
+    }
+  }
+});
+
+test("a stateless POST whose process was held up before it made the run does not make it after another one's has come and gone", async () => {
+  await using host = await runsHost({ graph });
+  const { pool } = host.db;
+  await host.startWorker();
+  const [reached, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const slow = heldUp(pool, "insert-run-and-thread", async () => {
+    reached.resolve();
+    await gate.promise;
+  });
+  const signals = { send() {}, on: () => () => {}, close: async () => {} };
+  const { graphs } = host;
+  const wakeNobody = { hub: new Hub(), signals, answering: new Answering(), onWork() {} };
+  const stopped = createRuns({ ...wakeNobody, pool: slow, graphs });
+  const run_id = RunId.parse(uuidv7());
+  const first = stopped.create(localPrincipal, { ...body, run_id }, {});
+  await reached.promise;
+  let isAnswered = false;
+  const second = host.runs.create(localPrincipal, { ...body, run_id }, {}).finally(() => (isAnswered = true));
+  const isWaiting = async () =>
+    (await pool.query("select from pg_locks where locktype = 'advisory' and not granted")).rowCount === 1;
+  await expect.poll(async () => isAnswered || (await isWaiting()), { timeout: 10_000 }).toBe(true);
+  const isOver = async () => (await pool.query("select from runs")).rowCount === 0;
+  if (isAnswered) await expect.poll(isOver, { timeout: 10_000 }).toBe(true);
+  gate.resolve();
+  await Promise.allSettled([first, second]);
+  await expect.poll(isOver, { timeout: 10_000 }).toBe(true);
+  expect((await pool.query("select from thread_events where outcome is not null")).rowCount).toBe(1);
+});
+
+/** A pool whose clients wait before they send the statement of that name, and what comes after it. */
+function heldUp(pool: Pool, name: string, wait: () => Promise<void>): Pool {
+  const clientOf = (client: PoolClient): PoolClient => {
+    let held: Promise<void> | undefined;
+    const query = async (statement: QueryConfig) => {
+      if (statement.name === name) held = wait();
+      if (held) await held;
+      return client.query(statement);
+    };
+    return Object.create(client, { query: { value: query } }) as PoolClient;
+  };
+  return Object.create(pool, { connect: { value: async () => clientOf(await pool.connect()) } }) as Pool;
+}
 
 test("a client's own run id creates one run, and cannot be used for another thread", async () => {
   await using host = await runsHost({ graph });

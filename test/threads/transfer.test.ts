@@ -1,12 +1,14 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { AIMessage, HumanMessage } from "@langchain/core/messages";
-import { interrupt, MessagesAnnotation, StateGraph } from "@langchain/langgraph";
-import type { BaseCheckpointSaver } from "@langchain/langgraph-checkpoint";
+import { Command, interrupt, MessagesAnnotation, StateGraph } from "@langchain/langgraph";
+import type { BaseCheckpointSaver, ChannelVersions, Checkpoint } from "@langchain/langgraph-checkpoint";
 import { PostgresSaver } from "@langchain/langgraph-checkpoint-postgres";
 import { expect, test } from "vitest";
 import { encryptWith } from "../../checkpoints/encryption.ts";
+import { shareVersions } from "../../checkpoints/known-versions.ts";
 import { pendingQuestions } from "../../checkpoints/questions.ts";
 import { Saver } from "../../checkpoints/saver.ts";
+import { createPool } from "../../db/pool.ts";
 import { ThreadId } from "../../lib/ids.ts";
 import { localPrincipal } from "../../lib/principal.ts";
 import {
@@ -16,7 +18,7 @@ import {
   importThread,
   type WriteLine,
 } from "../../runs/threads/transfer.ts";
-import { type TestDatabase, testDatabase } from "../support/database.ts";
+import { silent, type TestDatabase, testDatabase } from "../support/database.ts";
 import { gather } from "../checkpoints/support.ts";
 import { world } from "./support.ts";
 
@@ -43,16 +45,42 @@ async function talk(saver: BaseCheckpointSaver, thread_id: string): Promise<void
   }
 }
 
-/** All of a thread that a saver shows, with what differs between savers by design put aside: the order of an equal list, and of keys. */
+/**
+ * All of a thread that a saver shows, with what differs between savers by design put aside: the order of an equal list,
+ * and of keys, and of versions all but their order.
+ */
 async function shown(saver: BaseCheckpointSaver, thread_id: string): Promise<unknown[]> {
   const tuples = await gather(saver.list({ configurable: { thread_id } }));
+  const ranks = ranksOf(tuples.map(({ checkpoint }) => checkpoint));
   return tuples
     .map((tuple) =>
-      JSON.stringify([tuple.config, tuple.parentConfig ?? null, tuple.checkpoint, tuple.metadata, tuple.pendingWrites]),
+      JSON.stringify([
+        tuple.config,
+        tuple.parentConfig ?? null,
+        {
+          ...tuple.checkpoint,
+          channel_versions: ranks(tuple.checkpoint.channel_versions),
+          versions_seen: Object.fromEntries(
+            Object.entries(tuple.checkpoint.versions_seen).map(([node, seen]) => [node, ranks(seen)]),
+          ),
+        },
+        tuple.metadata,
+        tuple.pendingWrites,
+      ]),
     )
     .map((text) => text.replaceAll(thread_id, "THREAD"))
     .toSorted()
     .map((text): unknown => JSON.parse(text));
+}
+
+/** Each version's place among all that the checkpoints name. */
+function ranksOf(checkpoints: readonly Checkpoint[]): (versions: ChannelVersions) => ChannelVersions {
+  const all = checkpoints
+    .flatMap(({ channel_versions, versions_seen }) => [channel_versions, ...Object.values(versions_seen)])
+    .flatMap((versions) => Object.values(versions).map(Number));
+  const order = [...new Set(all)].toSorted((a, b) => a - b);
+  return (versions) =>
+    Object.fromEntries(Object.entries(versions).map(([channel, version]) => [channel, order.indexOf(Number(version))]));
 }
 
 async function collected(work: (write: WriteLine) => Promise<void>): Promise<string[]> {
@@ -102,6 +130,35 @@ test.each(["in clear", "encrypted"])(
     }
   },
 );
+
+test("of an export that was edited and takes the place of its thread, a process that remembers that one reads what was edited, and builds on it", async () => {
+  await using w = await world({ talking });
+  const stranger = createPool({ ...w.db.connection, max: 1, name: "stranger", log: silent });
+  await using _ = { [Symbol.asyncDispose]: () => stranger.end() };
+  shareVersions([w.db.pool]);
+  const threadId = ThreadId.parse(randomUUID());
+  await w.threads.create(localPrincipal, { thread_id: threadId, metadata: { graph_id: "talking" } });
+  const server = new Saver(w.db.pool);
+  await talk(server, threadId);
+  const texts = async (saver: Saver): Promise<string[]> => {
+    const { values } = await talking.getState(configFor(saver, threadId));
+    return (values as typeof MessagesAnnotation.State).messages.map(({ text }) => text);
+  };
+  const before = await texts(server);
+  const lines = await collected((write) => exportThread(w.db.pool, localPrincipal, { threadId, write }));
+
+  await w.client.threads.delete(threadId);
+  const edited = lines.map((line) => line.replaceAll("one", "ONE").replaceAll("long ", "LONG "));
+  await importThread(w.db.pool, localPrincipal, { lines: from(edited), threadId });
+
+  const after = before.map((text) => text.replaceAll("one", "ONE").replaceAll("long ", "LONG "));
+  expect(await texts(server)).toEqual(after);
+  const asked = await gather(server.list({ configurable: { thread_id: threadId, checkpoint_ns: "" } }));
+  expect(asked[0]?.pendingWrites?.map(([, channel]) => channel)).toContain("__interrupt__");
+  await talking.invoke(new Command({ resume: "yes" }), configFor(server, threadId));
+  expect(await texts(server)).toEqual([...after, "answer: yes"]);
+  expect(await texts(new Saver(stranger))).toEqual([...after, "answer: yes"]);
+});
 
 test("a thread comes to another installation with its row and its question", async () => {
   await using w = await world();

@@ -92,6 +92,12 @@ async function inspectRuns({ db, journal }: Evidence, findings: Findings): Promi
   for (const { run_id, post } of made) {
     if (journal.mayBeGone.has(post) && !accepted.has(run_id) && !keyed.has(post)) findings.repeated.push(post);
   }
+  // Made anew after the first one was rolled back: what keeps its key or id spent is there.
+  const { rows: anew } = await db.query<{ post: string }>(
+    `select metadata ->> 'post' as post
+       from runs r join spent_keys s on s.run_id = r.run_id or (s.tenant, s.idempotency_key) = (r.tenant, r.idempotency_key)`,
+  );
+  findings.createdTwice.push(...anew.map(({ post }) => post));
   const { rows: alive } = await db.query<{ run_id: string; status: string; post: string }>(
     "select run_id, status, metadata ->> 'post' as post from runs where status in ('pending', 'running')",
   );

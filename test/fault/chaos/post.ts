@@ -79,8 +79,7 @@ async function createTwice({ http, journal }: Clients, post: Post, key: Key): Pr
       key,
     );
   const [one, other] = await Promise.all([send(), send()]);
-  if (one.run_id !== other.run_id && (key.kind === "Idempotency-Key" || !post.mayVanish))
-    journal.createdTwice.push(post.name);
+  if (one.run_id !== other.run_id) journal.createdTwice.push(post.name);
   return one.run_id;
 }
 
