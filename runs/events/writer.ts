@@ -2,11 +2,14 @@
  * Numbers the events of one attempt at a run, hands them to live subscribers at once and to the log in batches, one row
  * a flush. A flush is fenced; it does not wait for the disk (`synchronous_commit` off): the next checkpoint does.
  */
+import type { Encryption } from "../../checkpoints/encryption.ts";
+import { storedText } from "../../checkpoints/sealed-text.ts";
 import type { Owner } from "../../db/fence.ts";
 import { fence, leaseLost } from "../../db/fence.ts";
 import type { Queryable } from "../../db/pool.ts";
 import type { Signals } from "../../db/signals.ts";
 import { asError } from "../../lib/errors.ts";
+import { logPlace } from "../sealed-columns.ts";
 import type { Hub, LoggedEvent } from "./hub.ts";
 
 export interface EventWriterOptions {
@@ -15,6 +18,8 @@ export interface EventWriterOptions {
   readonly hub: Hub;
   readonly signals: Signals;
   readonly owner: Owner;
+  /** Seals the rows; they are stored in clear without. */
+  readonly encryption: Encryption | undefined;
   readonly run: { readonly run_id: string; readonly tenant: string };
   /** Called once when the log refused a flush, because the lease is lost or the database is gone. */
   readonly onFailure: (error: Error) => void;
@@ -28,7 +33,7 @@ const FLUSH_CHARACTERS = 256 * 1024;
 /** A row of the log that is to be written with something else. */
 export interface LogRow {
   readonly seq: string;
-  /** JSON array, as in `thread_events.events`. */
+  /** As in `thread_events.events`: a JSON array, or that sealed. */
   readonly events: string;
 }
 
@@ -82,7 +87,7 @@ export class EventWriter {
       const batch = this.#failed ? [] : this.#take();
       const last = batch.at(-1);
       try {
-        const result = await write(last && { seq: String(last.seq), events: toJson(batch) });
+        const result = await write(last && this.#row(last.seq, batch));
         if (last) this.#isLogged(last);
         return result;
       } catch (error) {
@@ -105,7 +110,7 @@ export class EventWriter {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     await this.#flushing;
-    return { seq: String(this.#next++), events: toJson(this.#batch) };
+    return this.#row(this.#next++, this.#batch);
   }
 
   async #write(): Promise<void> {
@@ -114,6 +119,7 @@ export class EventWriter {
     const last = batch.at(-1);
     if (!last) return;
     const { db, owner, run, onFailure } = this.#options;
+    const row = this.#row(last.seq, batch);
     try {
       const { rowCount } = await db.query({
         name: "log-events",
@@ -124,7 +130,7 @@ export class EventWriter {
           select $1, $3, $4, $5, $6 from lazy
           -- There already when the statement is repeated since its answer was lost: numbers have one writer.
           on conflict (thread_id, last_seq) do update set events = excluded.events`,
-        values: [owner.thread_id, owner.epoch, String(last.seq), run.tenant, run.run_id, toJson(batch)],
+        values: [owner.thread_id, owner.epoch, row.seq, run.tenant, run.run_id, row.events],
       });
       if (rowCount === 0) throw leaseLost(owner);
       this.#isLogged(last);
@@ -132,6 +138,13 @@ export class EventWriter {
       this.#failed = true;
       onFailure(asError(thrown));
     }
+  }
+
+  #row(number: bigint, batch: readonly Numbered[]): LogRow {
+    const { encryption, owner, run } = this.#options;
+    const seq = String(number);
+    const place = logPlace({ thread_id: owner.thread_id, run_id: run.run_id }, "events", seq);
+    return { seq, events: storedText(encryption, toJson(batch), place) };
   }
 
   #take(): Numbered[] {
