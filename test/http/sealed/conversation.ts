@@ -72,7 +72,9 @@ const sending = new StateGraph(State).addNode("send", calling("send")).addEdge("
 
 export const graphs = { agent, failing, sending };
 
-const said = (from: string) => ({ messages: [{ type: "human", id: `of ${from}`, content: `a ${from}'s ${WORD}` }] });
+export const said = (from: string) => ({
+  messages: [{ type: "human", id: `of ${from}`, content: `a ${from}'s ${WORD}` }],
+});
 
 /** Where each thing was said. */
 export interface Conversation {
