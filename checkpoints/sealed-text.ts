@@ -18,9 +18,14 @@ export function storedText(encryption: Encryption | undefined, text: string, pla
   return encryption ? sealText(encryption, text, place) : text;
 }
 
+/** Throws `checkpoint_unreadable`. */
+export function openText(encryption: Encryption | undefined, stored: string, place: Place): string {
+  return held(encryption).open(Buffer.from(stored, "base64"), place).toString();
+}
+
 /** Of either form. Throws `checkpoint_unreadable`. */
 export function readText(encryption: Encryption | undefined, stored: string, place: Place): string {
-  return isSealedText(stored) ? held(encryption).open(Buffer.from(stored, "base64"), place).toString() : stored;
+  return isSealedText(stored) ? openText(encryption, stored, place) : stored;
 }
 
 /** JSON text for a column of jsonb. */
@@ -31,7 +36,7 @@ export function storedJson(encryption: Encryption | undefined, value: unknown, p
 
 /** `stored`: as the column's JSON was parsed. Throws `checkpoint_unreadable`. */
 export function readJson(encryption: Encryption | undefined, stored: unknown, place: Place): unknown {
-  return isSealedText(stored) ? JSON.parse(readText(encryption, stored, place)) : stored;
+  return isSealedText(stored) ? JSON.parse(openText(encryption, stored, place)) : stored;
 }
 
 /** What is sealed, for another row. */

@@ -5,7 +5,7 @@
  */
 import { z } from "zod";
 import type { Encryption, Place } from "../../checkpoints/encryption.ts";
-import { movedText, readJson, readText, sealText } from "../../checkpoints/sealed-text.ts";
+import { movedText, openText, readJson, sealText } from "../../checkpoints/sealed-text.ts";
 import type { Queryable } from "../../db/pool.ts";
 import { EFFECT_QUESTION } from "../effects/list.ts";
 
@@ -48,7 +48,7 @@ interface ThreadRow {
 export function openThread<T extends ThreadRow>(encryption: Encryption | undefined, row: T): T {
   const { thread_id, interrupts, error } = row;
   const sealed = sealedPart(interrupts);
-  const state = sealed === undefined ? {} : JSON.parse(readText(encryption, sealed, statePlace(thread_id)));
+  const state = sealed === undefined ? {} : JSON.parse(openText(encryption, sealed, statePlace(thread_id)));
   return {
     ...row,
     ...state,

@@ -36,7 +36,7 @@ async function swap(pool: pg.Pool, column: `${string}.${string}`, [into, from]: 
 }
 
 test("values and questions of another thread are refused, and so is its error; the thread is still listed by what is in clear", async () => {
-  await using server = await testServer({ graphs, env: { PAWL_ENCRYPTION_KEYS: keyA! } });
+  await using server = await testServer({ graphs, env: { PAWL_ENCRYPTION_KEYS: keyA } });
   const { threads } = server.client;
   for (const [column, graph] of [
     ["threads.interrupts", "agent"],
@@ -85,12 +85,12 @@ test("what another run was asked to do is refused, and its error, and so are oth
 });
 
 test("what a person said about the effect of another thread is refused", async () => {
-  await using server = await testServer({ graphs, env: { PAWL_ENCRYPTION_KEYS: keyA! } });
+  await using server = await testServer({ graphs, env: { PAWL_ENCRYPTION_KEYS: keyA } });
   const { runs, threads } = server.client;
   const threadIds = [(await ran(server, "sending")).thread_id, (await ran(server, "sending")).thread_id];
-  const answer = async (threadId: string, said: unknown) => {
+  const answer = async (threadId: string, what: unknown) => {
     const [[question]] = Object.values((await threads.get(threadId)).interrupts) as [[{ id: string }]];
-    const command = { resume: { [question.id]: said } };
+    const command = { resume: { [question.id]: what } };
     return runs.wait(threadId, "sending", { command, raiseError: false });
   };
   for (const threadId of threadIds) await answer(threadId, "nonsense");
