@@ -137,6 +137,8 @@ export async function converse(server: TestServer, other: Client): Promise<Conve
   const [{ interrupt_id } = { interrupt_id: "" }] = (await keep(effects())).effects;
   const resume = { [interrupt_id]: { type: "abandon", message: `a reviewer's ${WORD}` } };
   await keep(runs.wait(sentId, "sending", { command: { resume } }));
+  const { thread_id: openId } = await threads.create();
+  await keep(runs.wait(openId, "sending", { input: said("second sender") }));
   await keep(effects());
   return { threadId, copyId, failedId, sentId, waitingId, runId, answers };
 }
