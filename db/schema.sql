@@ -108,8 +108,10 @@ create table effect_answers (
   run_id uuid not null,
   answered_by text,
   answered_at timestamp with time zone default clock_timestamp() not null,
+  sealed bytea,
   constraint effect_answers_check CHECK (((decision <> 'unclear'::text) OR (refusal IS NOT NULL))),
   constraint effect_answers_decision_check CHECK ((decision = ANY (ARRAY['happened'::text, 'not_happened'::text, 'abandon'::text, 'unclear'::text]))),
+  constraint effect_answers_one_form CHECK ((num_nonnulls(message, sealed) <= 1)),
   constraint effect_answers_pkey PRIMARY KEY (thread_id, key, task_id, ordinal),
   constraint effect_answers_refusal_check CHECK ((refusal = ANY (ARRAY['unclear'::text, 'too_early'::text]))),
   constraint effect_answers_thread_id_key_fkey FOREIGN KEY (thread_id, key) REFERENCES effects(thread_id, key) ON DELETE CASCADE

@@ -1,6 +1,7 @@
 /** A claimed run from claim to end: executes the attempt, reads what the thread looks like now, and writes it all down. */
 import type { RunControl } from "@langchain/langgraph";
 import type pg from "pg";
+import { encryptionOf } from "../checkpoints/encryption.ts";
 import { repeatable, retrying } from "../db/retry.ts";
 import type { Signals } from "../db/signals.ts";
 import { asError, PawlError } from "../lib/errors.ts";
@@ -61,6 +62,7 @@ export async function attemptRun(context: AttemptContext, handle: RunHandle): Pr
     hub,
     signals,
     owner: run,
+    encryption: encryptionOf(pool),
     run,
     onFailure: (error) => stopping.abort(new Stop({ kind: "lost", detail: error.message })),
   });
@@ -96,6 +98,7 @@ export async function attemptRun(context: AttemptContext, handle: RunHandle): Pr
 /** A graph that cannot be built fails its run like a node that throws. */
 async function resolveGraph({ graphs }: AttemptContext, run: ClaimedRun): Promise<AnyGraph | Error> {
   if (isAbandoned(run)) return abandoned(run);
+  if (run.unreadable) return run.unreadable;
   const { graph_id, kwargs } = run;
   const loaded = graphs.get(graph_id);
   if (!loaded) return new Error(`The graph ${graph_id} is not loaded`);

@@ -8,12 +8,15 @@
  * Each claim notes how far the checkpoints of all threads had got: whether the run got further is then known without
  * a look at the checkpoints now.
  */
+import type pg from "pg";
 import { z } from "zod";
-import type { Queryable } from "../db/pool.ts";
-import { CancelAction, Run } from "./run.ts";
+import { type Encryption, encryptionOf } from "../checkpoints/encryption.ts";
+import { isPawlError, type PawlError } from "../lib/errors.ts";
+import { CancelAction, Run, type RunKwargs } from "./run.ts";
+import { openRun, type RunPlace } from "./sealed-columns.ts";
 
 /** A run in the hands of a worker. */
-export const ClaimedRun = Run.extend({
+const Claimed = Run.extend({
   tenant: z.string(),
   created_by: z.string().nullable(),
   graph_id: z.string(),
@@ -26,7 +29,29 @@ export const ClaimedRun = Run.extend({
   /** The thread was made with the run, and has no checkpoint: nor one of LangGraph's own saver, from before it was Pawl's. */
   has_new_thread: z.boolean(),
 });
-export type ClaimedRun = z.infer<typeof ClaimedRun>;
+export interface ClaimedRun extends z.infer<typeof Claimed> {
+  /** Why nobody can say what it is to do; it ends with this, and has no kwargs to speak of. */
+  readonly unreadable?: PawlError;
+}
+
+const NOTHING: RunKwargs = {
+  config: { configurable: {} },
+  stream_mode: [],
+  stream_subgraphs: false,
+  durability: "sync",
+};
+
+/** The claim has been made: a run that cannot be read must come to its end, and must not hold up the others. */
+function claimedRun(encryption: Encryption | undefined, row: ClaimedRow): ClaimedRun {
+  try {
+    return Claimed.parse(openRun(encryption, row));
+  } catch (error) {
+    if (!isPawlError(error, "checkpoint_unreadable")) throw error;
+    return { ...Claimed.parse({ ...row, kwargs: NOTHING }), unreadable: error };
+  }
+}
+
+type ClaimedRow = RunPlace & Record<"kwargs", unknown>;
 
 const claimedColumns = `
   r.run_id, r.thread_id, r.assistant_id, r.status, r.metadata, r.kwargs, r.multitask_strategy, r.attempt,
@@ -49,10 +74,10 @@ export interface ClaimOptions {
 }
 
 export async function claimRuns(
-  db: Queryable,
+  pool: pg.Pool,
   { workerId, graphs, limit, suspects = false }: ClaimOptions,
 ): Promise<ClaimedRun[]> {
-  const { rows } = await db.query({
+  const { rows } = await pool.query<ClaimedRow>({
     name: suspects ? "claim-suspects" : "claim-runs",
     text: `
       with head as materialized (
@@ -79,7 +104,7 @@ export async function claimRuns(
       returning ${claimedColumns}`,
     values: [workerId, graphs.map((g) => g.graph_id), graphs.map((g) => g.hash), limit],
   });
-  return rows.map((row) => ClaimedRun.parse(row));
+  return rows.map((row) => claimedRun(encryptionOf(pool), row));
 }
 
 /** A claimed run in the hands of a worker that is to pass it on. */
@@ -93,8 +118,8 @@ export interface HeldRun {
  * Passes a claimed run on to a worker (perhaps the same one) that executes nothing else while it lasts: if that worker
  * dies, it was this run. No row when the holder does not have the run any more.
  */
-export async function adoptRun(db: Queryable, held: HeldRun, workerId: string): Promise<ClaimedRun[]> {
-  const { rows } = await db.query({
+export async function adoptRun(pool: pg.Pool, held: HeldRun, workerId: string): Promise<ClaimedRun[]> {
+  const { rows } = await pool.query<ClaimedRow>({
     name: "adopt-run",
     text: `
       with held as materialized (
@@ -115,5 +140,5 @@ export async function adoptRun(db: Queryable, held: HeldRun, workerId: string): 
       returning ${claimedColumns}`,
     values: [held.run_id, held.worker_id, held.epoch, workerId],
   });
-  return rows.map((row) => ClaimedRun.parse(row));
+  return rows.map((row) => claimedRun(encryptionOf(pool), row));
 }

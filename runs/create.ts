@@ -2,7 +2,9 @@
  * Accepts a run: one transaction inserts it, sets its thread busy and applies the multitask strategy. The thread's row
  * lock makes check and insert one step; who comes twice gets what was made the first time.
  */
-import { DatabaseError, type Pool } from "pg";
+import { DatabaseError } from "pg";
+import { type Encryption, encryptionOf } from "../checkpoints/encryption.ts";
+import { storedJson } from "../checkpoints/sealed-text.ts";
 import type { ThreadCheckpoint } from "../checkpoints/read-waiting.ts";
 import { openedTransaction, type Queryable, type Transaction } from "../db/pool.ts";
 import { PawlError } from "../lib/errors.ts";
@@ -12,15 +14,15 @@ import { type Assistant, resolveAssistant } from "./assistants/resolve.ts";
 import { cancelRuns } from "./cancel.ts";
 import type { CreateOptions } from "./index.ts";
 import { lockThread } from "./queue.ts";
-import { findCreated, keyOf, lockKey, refuseSpentKey } from "./resent.ts";
+import { findCreated, keyOf, lockKey, refuseSpentKey, type ResendContext } from "./resent.ts";
 import { checkpointOf, kwargsOf, mergedConfigurable } from "./request.ts";
 import { matchAnswers, type OpenQuestion } from "./resume.ts";
 import { Run, type RunCreate, runColumns } from "./run.ts";
+import { kwargsPlace, openRun, type RunPlace } from "./sealed-columns.ts";
 import { goesOn, type ParkedThread, rootOf } from "./skew/find.ts";
 import type { ThreadTtl } from "./threads/ttl.ts";
 
-export interface CreateContext {
-  readonly pool: Pool;
+export interface CreateContext extends ResendContext {
   /** Of a thread that is made for the run. */
   readonly defaultTtl?: ThreadTtl | undefined;
   /**
@@ -30,8 +32,6 @@ export interface CreateContext {
   readonly pendingQuestions: (tx: Queryable, at: ThreadCheckpoint) => Promise<OpenQuestion[]>;
   /** Throws `graph_changed` when the loaded graph cannot go on from where the thread stands. */
   readonly refuseChangedGraph: (tx: Queryable, thread: ParkedThread) => Promise<void>;
-  /** Whether an equal POST that comes now may be the one that created the run, sent again. */
-  readonly mayBeResent: (created: { run_id: string; age_ms: number }) => boolean;
 }
 
 export interface Created {
@@ -88,7 +88,7 @@ async function createOnce(context: CreateContext, request: Request): Promise<Cre
       resolveAssistant(tx, principal, body.assistant_id),
       options.threadId !== undefined && lockThread(tx, threadId),
       key === undefined ? undefined : lockKey(tx, principal, key),
-      findCreated(tx, request, context.mayBeResent),
+      findCreated(tx, request, context),
       options.threadId === undefined ? undefined : readTarget(tx, principal, threadId),
     ]);
   return openedTransaction(context.pool, opening, async (tx, [assistant, isLocked, , earlier, known]) => {
@@ -118,7 +118,7 @@ async function createOnce(context: CreateContext, request: Request): Promise<Cre
       const { configurable } = kwargs.config;
       await context.refuseChangedGraph(tx, { thread_id: threadId, graph_id, configurable, ...root });
     }
-    const run = await insertRun(tx, {
+    const run = await insertRun(tx, encryptionOf(context.pool), {
       run_id: runId,
       tenant: principal.tenant,
       created_by: principal.identity,
@@ -247,9 +247,9 @@ const made = `
            owned as (insert into thread_owner (thread_id) select thread_id from made)`;
 
 /** Inserts the run, and its thread if that is new, sets the thread busy, and commits. */
-async function insertRun(tx: Transaction, run: NewRun): Promise<Run> {
+async function insertRun(tx: Transaction, encryption: Encryption | undefined, run: NewRun): Promise<Run> {
   const { new_thread: thread } = run;
-  const { rows } = await tx.commitWith({
+  const { rows } = await tx.commitWith<RunPlace & Record<"kwargs", unknown>>({
     name: thread ? "insert-run-and-thread" : "insert-run",
     text: `
       with due as (select clock_timestamp() + make_interval(secs => $14) as run_after),${thread ? made : occupied}
@@ -270,7 +270,7 @@ async function insertRun(tx: Transaction, run: NewRun): Promise<Run> {
       run.temporary,
       run.resumable,
       run.metadata,
-      run.kwargs,
+      storedJson(encryption, run.kwargs, kwargsPlace(run)),
       run.idempotency_key,
       run.request_digest,
       run.after_seconds,
@@ -278,5 +278,5 @@ async function insertRun(tx: Transaction, run: NewRun): Promise<Run> {
       ...(thread ? [thread.metadata, thread.ttl?.ttl ?? null, thread.ttl?.strategy ?? null] : []),
     ],
   });
-  return Run.parse(rows[0]);
+  return Run.parse(openRun(encryption, rows[0]!));
 }

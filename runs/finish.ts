@@ -4,6 +4,8 @@
  * thread that is not up to date.
  */
 import type { Pool, QueryConfig } from "pg";
+import { type Encryption, encryptionOf } from "../checkpoints/encryption.ts";
+import { storedJson, storedText } from "../checkpoints/sealed-text.ts";
 import { deleteRunCheckpoints, deleteThreadCheckpoints } from "../checkpoints/thread-data.ts";
 import { leaseLost } from "../db/fence.ts";
 import { enqueue } from "../db/outbox.ts";
@@ -14,8 +16,10 @@ import type { ClaimedRun } from "./claim.ts";
 import type { LogRow } from "./events/log-rows.ts";
 import { lockThread } from "./queue.ts";
 import type { CancelAction, RunError, RunStatus } from "./run.ts";
+import { errorPlace, logPlace } from "./sealed-columns.ts";
 import { threadDeleted } from "./threads/delete.ts";
 import type { ThreadProjection } from "./threads/projection.ts";
+import { storedState, threadErrorPlace } from "./threads/sealed-state.ts";
 
 export interface Ending {
   readonly status: Exclude<RunStatus, "pending" | "running">;
@@ -36,7 +40,8 @@ export interface Ending {
  */
 export async function finishRun(pool: Pool, run: ClaimedRun, ending: Ending): Promise<{ promoted: boolean }> {
   const lock = (tx: Queryable) => lockThread(tx, run.thread_id);
-  const finish = (tx: Queryable) => tx.query<Finished>(finishStatement(run, ending));
+  const statement = finishStatement(run, ending, encryptionOf(pool));
+  const finish = (tx: Queryable) => tx.query<Finished>(statement);
   if (!run.temporary && !ending.isRolledBack) {
     const [, { rows }] = await transactionAtOnce(pool, (tx) => Promise.all([lock(tx), finish(tx)]));
     return unlessRefused(run, rows[0]);
@@ -110,8 +115,9 @@ export async function undoCheckpoints(pool: Pool, run: ClaimedRun): Promise<void
 function finishStatement(
   run: ClaimedRun,
   { status, error, isRolledBack, isAnswered, thread, log }: Ending,
+  encryption: Encryption | undefined,
 ): QueryConfig {
-  const values = thread && cleanJson(thread.values);
+  const stored = thread && storedState(encryption, run.thread_id, { ...thread, values: cleanJson(thread.values) });
   // The values of a thread that stays are in its row; those of one that goes have no other place.
   const outcome = { status, ...(error && { error }), ...(run.temporary && { values: thread?.values ?? null }) };
   return {
@@ -151,7 +157,7 @@ function finishStatement(
         update threads t
            set rest_status = rest.status,
                status = case when exists (select from others) then 'busy' else rest.status end,
-               error = $4,
+               error = $14,
                "values" = case when $10 then $11::jsonb else "values" end,
                interrupts = case when $10 then $12::jsonb else interrupts end,
                state_updated_at = now(), updated_at = now()
@@ -163,16 +169,17 @@ function finishStatement(
       run.run_id,
       run.epoch,
       status,
-      error ?? null,
+      error ? storedJson(encryption, error, errorPlace(run)) : null,
       isRolledBack,
       log.seq,
       log.events,
-      JSON.stringify(outcome),
+      storedText(encryption, JSON.stringify(outcome), logPlace(run, "outcome", log.seq)),
       thread?.status ?? null,
       thread !== undefined,
-      values === undefined ? null : JSON.stringify(values),
-      JSON.stringify(thread?.interrupts ?? {}),
+      stored?.values ?? null,
+      stored?.interrupts ?? "{}",
       isAnswered,
+      error ? storedJson(encryption, error, threadErrorPlace(run.thread_id)) : null,
     ],
   };
 }

@@ -1,19 +1,24 @@
 /** Reading runs. */
+import type pg from "pg";
+import { encryptionOf } from "../checkpoints/encryption.ts";
 import type { Queryable } from "../db/pool.ts";
 import { PawlError } from "../lib/errors.ts";
 import type { Principal } from "../lib/principal.ts";
 import type { RunRef } from "./index.ts";
 import { Run, runColumns, type RunStatus } from "./run.ts";
+import { openRun } from "./sealed-columns.ts";
+import { requireThread } from "./threads/get.ts";
+import { openThread } from "./threads/sealed-state.ts";
 
-/** Throws `run_not_found`. */
-export async function getRun(db: Queryable, principal: Principal, { threadId, runId }: RunRef): Promise<Run> {
-  const { rows } = await db.query({
+/** Throws `run_not_found`, `checkpoint_unreadable`. */
+export async function getRun(pool: pg.Pool, principal: Principal, { threadId, runId }: RunRef): Promise<Run> {
+  const { rows } = await pool.query({
     name: "get-run",
     text: `select ${runColumns} from runs where run_id = $1 and tenant = $2 and ($3::uuid is null or thread_id = $3)`,
     values: [runId, principal.tenant, threadId ?? null],
   });
   if (!rows[0]) throw runNotFound();
-  return Run.parse(rows[0]);
+  return Run.parse(openRun(encryptionOf(pool), rows[0]));
 }
 
 interface ListOptions {
@@ -24,12 +29,12 @@ interface ListOptions {
   readonly status?: RunStatus;
 }
 
-/** Newest first. Throws `thread_not_found`. */
+/** Newest first. Throws `thread_not_found`, `checkpoint_unreadable`. */
 export async function listRuns(
-  db: Queryable,
+  pool: pg.Pool,
   { principal, threadId, limit, offset, status }: ListOptions,
 ): Promise<Run[]> {
-  const { rows } = await db.query({
+  const { rows } = await pool.query({
     name: "list-runs",
     text: `
       select ${runColumns}
@@ -39,17 +44,8 @@ export async function listRuns(
        limit $4 offset $5`,
     values: [principal.tenant, threadId, status ?? null, limit, offset],
   });
-  if (rows.length === 0) await requireThread(db, principal, threadId);
-  return rows.map((row) => Run.parse(row));
-}
-
-async function requireThread(db: Queryable, principal: Principal, threadId: string): Promise<void> {
-  const { rowCount } = await db.query({
-    name: "thread-exists",
-    text: "select from threads where thread_id = $1 and tenant = $2",
-    values: [threadId, principal.tenant],
-  });
-  if (rowCount === 0) throw new PawlError("thread_not_found", "Thread not found");
+  if (rows.length === 0) await requireThread(pool, principal, threadId);
+  return rows.map((row) => Run.parse(openRun(encryptionOf(pool), row)));
 }
 
 /** Where the events of a run are. */
@@ -79,14 +75,16 @@ export async function findRun(db: Queryable, principal: Principal, { threadId, r
   return { thread_id: row.thread_id, resumable: row.resumable ?? false, last_seq: BigInt(row.last_seq ?? -1) };
 }
 
-/** The values of a thread as its row has them, with the questions it waits for; null when there is no such thread. */
-export async function readValues(db: Queryable, threadId: string): Promise<unknown> {
-  const { rows } = await db.query<{ values: unknown; interrupts: Record<string, unknown[]> }>({
+/** The values of a thread as its row has them, with the questions it waits for; null when there is no such thread. Throws `checkpoint_unreadable`. */
+export async function readValues(pool: pg.Pool, threadId: string): Promise<unknown> {
+  const { rows } = await pool.query<{ values: unknown; interrupts: Record<string, unknown[]> }>({
     name: "read-thread-values",
     text: `select "values", interrupts from threads where thread_id = $1`,
     values: [threadId],
   });
-  return rows[0] ? withInterrupts(rows[0].values, rows[0].interrupts) : null;
+  if (!rows[0]) return null;
+  const { values, interrupts } = openThread(encryptionOf(pool), { ...rows[0], thread_id: threadId });
+  return withInterrupts(values, interrupts);
 }
 
 /** Values as a waiting client gets them: with the questions that the thread waits for, as LangGraph's server adds them. */

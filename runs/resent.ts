@@ -1,14 +1,23 @@
 /** Finds the run that a POST has created already: the stock client sends a POST again when its socket dropped. */
 import { createHash } from "node:crypto";
 import { KEY_GROUP } from "../db/advisory-locks.ts";
+import type pg from "pg";
+import { encryptionOf } from "../checkpoints/encryption.ts";
 import type { Queryable } from "../db/pool.ts";
 import { PawlError } from "../lib/errors.ts";
 import type { Principal } from "../lib/principal.ts";
 import type { CreateOptions } from "./index.ts";
 import { Run, type RunCreate, runColumns } from "./run.ts";
+import { openRun } from "./sealed-columns.ts";
 
 /** Seconds in which an equal POST counts as the same one, if its answer was never delivered. */
 const RESEND_SECONDS = 30;
+
+export interface ResendContext {
+  readonly pool: pg.Pool;
+  /** Whether an equal POST that comes now may be the one that created the run, sent again. */
+  readonly mayBeResent: (created: { run_id: string; age_ms: number }) => boolean;
+}
 
 interface Request {
   readonly principal: Principal;
@@ -33,7 +42,7 @@ const RESENT = `(select * from runs where request_digest = decode($2, 'hex') and
 export async function findCreated(
   tx: Queryable,
   { principal, body, options }: Request,
-  mayBeResent: (created: { run_id: string; age_ms: number }) => boolean,
+  { pool, mayBeResent }: ResendContext,
 ): Promise<Run | undefined> {
   const { idempotencyKey, digest, threadId } = options;
   const isNamed = idempotencyKey !== undefined || body.run_id !== undefined;
@@ -62,7 +71,7 @@ export async function findCreated(
   ) {
     throw new PawlError("already_exists", "This run id or idempotency key was used for another request");
   }
-  return Run.parse(row);
+  return Run.parse(openRun(encryptionOf(pool), row));
 }
 
 /**

@@ -36,7 +36,7 @@ export interface RunsOptions {
 export function createRuns({ pool, graphs, hub, signals, answering, onWork, defaultTtl }: RunsOptions): Runs {
   const saver = new Saver(pool);
   const buildOf = buildFrom(graphs);
-  const sources = { db: pool, hub, signals };
+  const sources = { pool, hub, signals };
   /** Where the runs are whose creating POST is being answered: it follows them at once. */
   const fresh = new Map<string, { readonly tenant: string; readonly thread_id: string }>();
   /** Of those, and of runs that are being created: the ones of which no signal has come. */

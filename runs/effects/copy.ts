@@ -19,8 +19,9 @@ export async function copyEffects(tx: Queryable, from: string, to: string): Prom
           from effects
          where thread_id = $1 and state <> 'reserved'
         returning key)
-      insert into effect_answers (thread_id, key, task_id, ordinal, attempt, decision, refusal, message, run_id, answered_by, answered_at)
-      select $2::uuid, key, task_id, ordinal, attempt, decision, refusal, message, run_id, answered_by, answered_at
+      insert into effect_answers (thread_id, key, task_id, ordinal, attempt, decision, refusal, message, sealed, run_id,
+                                  answered_by, answered_at)
+      select $2::uuid, key, task_id, ordinal, attempt, decision, refusal, message, sealed, run_id, answered_by, answered_at
         from effect_answers join copied using (key)
        where thread_id = $1`,
     values: [from, to],

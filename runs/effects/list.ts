@@ -55,13 +55,16 @@ export interface EffectPage {
   readonly next: string | null;
 }
 
-/** Effects `e`, each with the id of the open question about it (of `nodes/unknown-effect.ts`), if there is one. */
+/** The `kind` of a question about an effect, of `nodes/unknown-effect.ts`. */
+export const EFFECT_QUESTION = "effect_unknown";
+
+/** Effects `e`, each with the id of the open question about it, if there is one. Of questions that are sealed it sees what `storedState` leaves. */
 const withQuestion = `
   effects e left join lateral (
     select q ->> 'id' as interrupt_id
       from threads t, jsonb_path_query(t.interrupts, '$.*[*]') q
      where t.thread_id = e.thread_id
-       and q -> 'value' ->> 'kind' = 'effect_unknown'
+       and q -> 'value' ->> 'kind' = '${EFFECT_QUESTION}'
        and q -> 'value' ->> 'idempotency_key' = ${idempotencyKey}
      limit 1) question on e.is_unknown`;
 

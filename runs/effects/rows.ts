@@ -10,12 +10,12 @@ import type { Queryable } from "../../db/pool.ts";
 import { cameFrom, type EffectAnswer, type EffectState, type KnownEffect } from "../../lib/effect.ts";
 import type { AnsweredEffect, EffectOutcome, EffectRows, TaskEffect } from "../../lib/effect-ledger.ts";
 import { type EffectRow, isAbandonment, type RecordedAnswer } from "../../lib/effect-row.ts";
-import { readResult, storedResult } from "./sealed-results.ts";
+import { readMessage, readResult, storedMessage, storedResult } from "./sealed-results.ts";
 
 export interface EffectRowsOptions {
   readonly db: Queryable;
   readonly owner: Owner;
-  /** Seals results; they are stored in clear without. */
+  /** Seals results and what people said about them; they are stored in clear without. */
   readonly encryption: Encryption | undefined;
   readonly run: { readonly run_id: string; readonly tenant: string };
   /** Aborted when the run is cancelled or its worker lost the lease. */
@@ -31,7 +31,7 @@ interface Row {
   readonly dispatched_at: Date | null;
   readonly deadline: Date | null;
   readonly ms_to_deadline: number | null;
-  readonly answers: readonly RecordedAnswer[];
+  readonly answers: readonly (RecordedAnswer & { readonly ordinal: number; readonly sealed: string | null })[];
 }
 
 /** Rows of older processes have no deadline: their effects take seconds, so after this long none is under way. */
@@ -45,8 +45,8 @@ const columns = `
   e.key, e.state, e.attempt, e.result, ${idempotencyKey} as idempotency_key,
   e.dispatched_at, ${deadline} as deadline,
   (extract(epoch from ${deadline} - clock_timestamp()) * 1000)::float8 as ms_to_deadline,
-  (select coalesce(json_agg(json_build_object('attempt', a.attempt, 'decision', a.decision, 'refusal', a.refusal,
-                                              'message', a.message) order by a.ordinal), '[]')
+  (select coalesce(json_agg(json_build_object('attempt', a.attempt, 'decision', a.decision, 'refusal', a.refusal, 'ordinal', a.ordinal,
+                                              'message', a.message, 'sealed', encode(a.sealed, 'hex')) order by a.ordinal), '[]')
      from effect_answers a
     where a.thread_id = $1 and a.key = $3 and a.task_id = $4) as answers`;
 
@@ -73,7 +73,7 @@ export class EffectsInPostgres implements EffectRows {
 
   reserve(effect: TaskEffect): Promise<EffectRow> {
     const { key, taskId, name, kind, toolCallId } = effect;
-    return this.#row({
+    return this.#row(taskId, {
       name: "reserve-effect",
       text: `
         with ${fence},
@@ -108,7 +108,7 @@ export class EffectsInPostgres implements EffectRows {
   }
 
   dispatch({ key, taskId }: TaskEffect, { attempt }: EffectRow, withinMs: number): Promise<EffectRow> {
-    return this.#row({
+    return this.#row(taskId, {
       name: "dispatch-effect",
       text: `
         with ${fence},
@@ -170,7 +170,9 @@ export class EffectsInPostgres implements EffectRows {
    * have missed a late send. Of two answers the first decides; a task's answer is recorded once.
    */
   async answer({ key, taskId, attempt, ordinal }: AnsweredEffect, answer: EffectAnswer): Promise<void> {
-    const { decision, message = null, result = null } = answer;
+    const { decision, result = null } = answer;
+    const place = { ...this.#place(key, attempt), task_id: taskId, ordinal, decision };
+    const { message, sealed } = storedMessage(this.#encryption, place, answer.message ?? null);
     const { rowCount } = await this.#db.query({
       name: "answer-effect",
       text: `
@@ -182,11 +184,12 @@ export class EffectsInPostgres implements EffectRows {
                 where e.thread_id = $1 and e.key = $3 and e.attempt = $5 and e.state = 'unknown'
                   for update of e),
              recorded as (
-               insert into effect_answers (thread_id, key, task_id, attempt, ordinal, decision, refusal, message, run_id, answered_by)
+               insert into effect_answers (thread_id, key, task_id, attempt, ordinal, decision, refusal, message, sealed,
+                                           run_id, answered_by)
                select $1, $3, $4, $5, $6, $7,
                       case when $7 = 'unclear' then 'unclear'
                            when $7 = 'not_happened' and r.created_at <= asked.deadline then 'too_early' end,
-                      $8, r.run_id, r.created_by
+                      $8, $11, r.run_id, r.created_by
                  from asked join runs r on r.run_id = $10
                    on conflict do nothing
                returning decision, refusal),
@@ -209,6 +212,7 @@ export class EffectsInPostgres implements EffectRows {
         message,
         storedResult(this.#encryption, this.#place(key, attempt), result),
         this.#run.run_id,
+        sealed,
       ],
     });
     if (rowCount !== 1) throw leaseLost(this.#owner);
@@ -245,11 +249,16 @@ export class EffectsInPostgres implements EffectRows {
     return [this.#owner.thread_id, this.#owner.epoch, key, taskId];
   }
 
-  async #row(query: { name: string; text: string; values: unknown[] }): Promise<EffectRow> {
+  async #row(taskId: string, query: { name: string; text: string; values: unknown[] }): Promise<EffectRow> {
     const { rows } = await this.#db.query<Row>(query);
     const [row] = rows;
     if (!row) throw leaseLost(this.#owner);
     const never = new Date(0);
+    const answers = row.answers.map((stored): RecordedAnswer => {
+      const { attempt, decision, refusal, ordinal } = stored;
+      const place = { ...this.#place(row.key, attempt), task_id: taskId, ordinal, decision };
+      return { attempt, decision, refusal, message: readMessage(this.#encryption, place, stored) };
+    });
     return {
       state: row.state,
       attempt: row.attempt,
@@ -258,8 +267,8 @@ export class EffectsInPostgres implements EffectRows {
       dispatchedAt: row.dispatched_at ?? never,
       deadline: row.deadline ?? never,
       msToDeadline: row.ms_to_deadline ?? 0,
-      answers: row.answers,
-      isAbandoned: row.answers.some((answer) => isAbandonment(answer, row.attempt)),
+      answers,
+      isAbandoned: answers.some((answer) => isAbandonment(answer, row.attempt)),
     };
   }
 }

@@ -2,15 +2,15 @@
  * Follows a run until it has ended: live from the hub when it executes here, else from the log whenever a signal says
  * that there is more. Both paths go by `seq`, so nothing is missed or told twice when the run moves between workers.
  */
+import type pg from "pg";
 import { untilReachable } from "../../db/connection-error.ts";
-import type { Queryable } from "../../db/pool.ts";
 import type { Signals } from "../../db/signals.ts";
 import type { RunOutcome } from "../index.ts";
 import type { Hub, LoggedEvent, Notice } from "./hub.ts";
 import { readLog } from "./read.ts";
 
 export interface FollowContext {
-  readonly db: Queryable;
+  readonly pool: pg.Pool;
   readonly hub: Hub;
   readonly signals: Signals;
 }
@@ -33,7 +33,7 @@ const BACKSTOP_MS = 1_000;
 
 /** Yields events in order and, last, the outcome. Ends without an outcome only when `signal` is aborted. */
 export async function* follow(context: FollowContext, options: FollowOptions): AsyncGenerator<Followed> {
-  const { db, hub, signals } = context;
+  const { pool, hub, signals } = context;
   const { runId, signal } = options;
   let last = options.after;
   let live: Notice[] = [];
@@ -67,7 +67,7 @@ export async function* follow(context: FollowContext, options: FollowOptions): A
       if (stale) {
         stale = false;
         const after = last;
-        const page = await untilReachable(() => readLog(db, runId, after), signal);
+        const page = await untilReachable(() => readLog(pool, runId, after), signal);
         for (const event of page.events) {
           if (event.seq <= last) continue;
           last = event.seq;

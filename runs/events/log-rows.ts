@@ -7,7 +7,7 @@ import { standsFor } from "../../db/retry.ts";
 /** A row of the log that is to be written. */
 export interface LogRow {
   readonly seq: string;
-  /** JSON array, as in `thread_events.events`. */
+  /** As in `thread_events.events`: a JSON array, or that sealed. */
   readonly events: string;
 }
 

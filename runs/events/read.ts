@@ -1,8 +1,11 @@
 /** The logged events of a run after a given one, and how it ended if it has: one statement, so both are of one moment. */
+import type pg from "pg";
 import { z } from "zod";
-import type { Queryable } from "../../db/pool.ts";
+import { encryptionOf } from "../../checkpoints/encryption.ts";
+import { readJson, readText } from "../../checkpoints/sealed-text.ts";
 import type { RunOutcome } from "../index.ts";
 import { RunError, RunStatus } from "../run.ts";
+import { errorPlace, logPlace } from "../sealed-columns.ts";
 import type { LoggedEvent } from "./hub.ts";
 
 const StoredEvents = z.array(z.object({ seq: z.string(), event: z.string(), data: z.unknown().optional() }));
@@ -25,18 +28,30 @@ export interface LogPage {
   readonly unknown: boolean;
 }
 
-/** `after` is the number of the last event that the reader has; -1n for none. */
-export async function readLog(db: Queryable, runId: string, after: bigint): Promise<LogPage> {
-  const { rows } = await db.query<{
-    status: string | null;
-    error: unknown;
-    logs: { events: string; outcome: string | null }[] | null;
-  }>({
+interface LogRow {
+  readonly events: string;
+  readonly outcome: string | null;
+  readonly last_seq: string;
+  readonly thread_id: string;
+}
+
+interface Row {
+  /** Of the run's own row, as the next two: null without. */
+  readonly thread_id: string | null;
+  readonly status: string | null;
+  readonly error: unknown;
+  readonly logs: readonly LogRow[] | null;
+}
+
+/** `after` is the number of the last event that the reader has; -1n for none. Throws `checkpoint_unreadable`. */
+export async function readLog(pool: pg.Pool, runId: string, after: bigint): Promise<LogPage> {
+  const { rows } = await pool.query<Row>({
     name: "read-log",
     text: `
-      select r.status, r.error,
+      select r.thread_id, r.status, r.error,
              (select json_agg(json_build_object('events', case when e.last_seq > $2 then e.events else '[]' end,
-                                                'outcome', e.outcome) order by e.last_seq)
+                                                'outcome', e.outcome, 'last_seq', e.last_seq::text,
+                                                'thread_id', e.thread_id) order by e.last_seq)
                 from (select * from thread_events
                        -- The last row always, since it may be the one that ends the run; not by a condition on the
                        -- outcome, for which all rows would be read at each look.
@@ -48,14 +63,21 @@ export async function readLog(db: Queryable, runId: string, after: bigint): Prom
         left join runs r using (run_id)`,
     values: [runId, String(after)],
   });
-  const { status, error, logs } = rows[0] ?? { status: null, error: null, logs: null };
+  const encryption = encryptionOf(pool);
+  const { thread_id, status, error, logs } = rows[0] ?? { thread_id: null, status: null, error: null, logs: null };
+  const read = (row: LogRow, what: "events" | "outcome", stored: string): unknown =>
+    JSON.parse(readText(encryption, stored, logPlace({ ...row, run_id: runId }, what, row.last_seq)));
   const events = (logs ?? [])
-    .flatMap((row) => StoredEvents.parse(JSON.parse(row.events)))
+    .flatMap((row) => StoredEvents.parse(read(row, "events", row.events)))
     .map(({ seq, event, data }) => ({ seq: BigInt(seq), event, data: data ?? null }))
     .filter((event) => event.seq > after);
   const isPartial = logs?.length === PAGE_ROWS;
-  const told = logs?.at(-1)?.outcome;
-  const outcome = told ? StoredOutcome.parse(JSON.parse(told)) : isPartial ? undefined : ended(status, error);
+  const last = logs?.at(-1);
+  const outcome = last?.outcome
+    ? StoredOutcome.parse(read(last, "outcome", last.outcome))
+    : isPartial || thread_id === null
+      ? undefined
+      : ended(status, readJson(encryption, error, errorPlace({ thread_id, run_id: runId })));
   return {
     events,
     isPartial,

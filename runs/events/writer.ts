@@ -3,9 +3,12 @@
  * a flush. A flush is fenced; it does not wait for the disk (`synchronous_commit` off): the next checkpoint does.
  */
 import type { Pool } from "pg";
+import type { Encryption } from "../../checkpoints/encryption.ts";
+import { storedText } from "../../checkpoints/sealed-text.ts";
 import type { Owner } from "../../db/fence.ts";
 import type { Signals } from "../../db/signals.ts";
 import { asError } from "../../lib/errors.ts";
+import { logPlace } from "../sealed-columns.ts";
 import type { Hub, LoggedEvent } from "./hub.ts";
 import { insertLogRow, type LogRow } from "./log-rows.ts";
 
@@ -15,6 +18,8 @@ export interface EventWriterOptions {
   readonly hub: Hub;
   readonly signals: Signals;
   readonly owner: Owner;
+  /** Seals the rows; they are stored in clear without. */
+  readonly encryption: Encryption | undefined;
   readonly run: { readonly run_id: string; readonly tenant: string };
   /** Called once when the log refused a flush, because the lease is lost or the database is gone. */
   readonly onFailure: (error: Error) => void;
@@ -85,7 +90,7 @@ export class EventWriter {
       await this.#writeHandedOut();
       const row = this.#failed ? undefined : this.#take();
       try {
-        const result = await write(row && logRow(row));
+        const result = await write(row && this.#logRow(row));
         if (row) this.#isLogged(row);
         return result;
       } catch (error) {
@@ -112,7 +117,7 @@ export class EventWriter {
     const events = this.#take()?.events ?? [];
     const row = { seq: this.#next++, events };
     this.#handedOut.push(row);
-    return logRow(row);
+    return this.#logRow(row);
   }
 
   async #write(): Promise<void> {
@@ -130,12 +135,19 @@ export class EventWriter {
   async #insert(row: Row): Promise<void> {
     const { pool, onFailure } = this.#options;
     try {
-      await insertLogRow(pool, this.#options, logRow(row));
+      await insertLogRow(pool, this.#options, this.#logRow(row));
       this.#isLogged(row);
     } catch (thrown) {
       this.#failed = true;
       onFailure(asError(thrown));
     }
+  }
+
+  #logRow({ seq, events }: Row): LogRow {
+    const { encryption, owner, run } = this.#options;
+    const number = String(seq);
+    const place = logPlace({ thread_id: owner.thread_id, run_id: run.run_id }, "events", number);
+    return { seq: number, events: storedText(encryption, `[${events.map(({ json }) => json).join(",")}]`, place) };
   }
 
   /** What is waiting; undefined if nothing is. */
@@ -152,10 +164,6 @@ export class EventWriter {
     hub.logged(run.run_id, seq);
     signals.send("events", run.run_id);
   }
-}
-
-function logRow({ seq, events }: Row): LogRow {
-  return { seq: String(seq), events: `[${events.map(({ json }) => json).join(",")}]` };
 }
 
 /** Event numbers are epoch-major, so that they grow for the life of a thread, whoever writes. */

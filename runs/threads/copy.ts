@@ -9,10 +9,11 @@ import { ThreadId, uuidv7 } from "../../lib/ids.ts";
 import type { Principal } from "../../lib/principal.ts";
 import type { Graphs } from "../index.ts";
 import { copyEffects } from "../effects/copy.ts";
-import { resealResults } from "../effects/sealed-results.ts";
+import { resealEffects } from "../effects/sealed-results.ts";
 import { getThread } from "./get.ts";
 import { graphOfThread } from "./graph.ts";
 import { refreshThread } from "./refresh.ts";
+import { resealThread } from "./sealed-state.ts";
 import type { Thread } from "./thread.ts";
 
 /**
@@ -48,7 +49,8 @@ export async function copyThread(
     if (encryption) {
       const copied = { from: sourceId, to: copyId };
       await resealCopy(tx, encryption, copied);
-      await resealResults(tx, encryption, copied);
+      await resealEffects(tx, encryption, copied);
+      await resealThread(tx, encryption, copied);
     }
     return source.status === "idle" || source.status === "interrupted";
   });

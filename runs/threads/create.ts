@@ -85,13 +85,13 @@ export async function insertThread(
 }
 
 async function existing(
-  db: Queryable,
+  pool: pg.Pool,
   principal: Principal,
   { threadId, mayExist }: { threadId: ThreadId; mayExist: boolean },
 ): Promise<Thread> {
   if (mayExist) {
     try {
-      return await getThread(db, principal, threadId);
+      return await getThread(pool, principal, threadId);
     } catch (error) {
       if (!isPawlError(error, "thread_not_found")) throw error;
     }

@@ -7,7 +7,7 @@ import { type Queryable, transaction } from "../../db/pool.ts";
 import { globalsPath, type VersionEntry } from "../../lib/file-versions.ts";
 import type { ThreadId } from "../../lib/ids.ts";
 import type { Principal } from "../../lib/principal.ts";
-import { getThread } from "./get.ts";
+import { requireThread } from "./get.ts";
 import { holdIdleThread } from "./update-state.ts";
 
 /** The files as they are to be, and the content that came in, if there is one. */
@@ -39,7 +39,7 @@ export function createThreadFiles(pool: pg.Pool): ThreadFiles {
     new FilesInPostgres({ db, owner, encryption: encryptionOf(pool), checkpointId: "" });
   return {
     async list(principal, threadId, limit) {
-      await getThread(pool, principal, threadId);
+      await requireThread(pool, principal, threadId);
       const version = await filesOf(pool, { thread_id: threadId, epoch: "0" }).newest();
       const { rows } = await pool.query<ListedFile & { size: string }>({
         name: "list-files",
@@ -56,13 +56,13 @@ export function createThreadFiles(pool: pg.Pool): ThreadFiles {
       return { files: rows.slice(0, limit), more: rows.length > limit };
     },
     async read(principal, threadId, find) {
-      await getThread(pool, principal, threadId);
+      await requireThread(pool, principal, threadId);
       const files = filesOf(pool, { thread_id: threadId, epoch: "0" });
       return files.content(find(await newestEntries(files)));
     },
     edit: (principal, threadId, edit) =>
       transaction(pool, async (tx) => {
-        await getThread(tx, principal, threadId);
+        await requireThread(tx, principal, threadId);
         const files = filesOf(tx, await holdIdleThread(tx, threadId));
         const { entries, added } = edit(await newestEntries(files));
         if (added) await files.addContent(added.hash, added.content);

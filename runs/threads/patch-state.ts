@@ -2,7 +2,7 @@ import type pg from "pg";
 import { fence } from "../../db/fence.ts";
 import type { ThreadId } from "../../lib/ids.ts";
 import type { Principal } from "../../lib/principal.ts";
-import { getThread } from "./get.ts";
+import { requireThread } from "./get.ts";
 import { takeIdleThread } from "./update-state.ts";
 
 /** Keys that say what a checkpoint is and which run it belongs to: nobody may set them. */
@@ -17,7 +17,7 @@ export async function patchState(
   principal: Principal,
   { threadId, metadata }: { threadId: ThreadId; metadata: Record<string, unknown> },
 ): Promise<void> {
-  await getThread(pool, principal, threadId);
+  await requireThread(pool, principal, threadId);
   const { epoch } = await takeIdleThread(pool, threadId);
   const patch = Object.entries(metadata).filter(([key]) => !key.startsWith("__") && !ownKeys.includes(key));
   await pool.query({

@@ -1,8 +1,10 @@
+import type pg from "pg";
 import { z } from "zod";
-import type { Queryable } from "../../db/pool.ts";
+import { encryptionOf } from "../../checkpoints/encryption.ts";
 import type { ThreadId } from "../../lib/ids.ts";
 import type { Principal } from "../../lib/principal.ts";
 import { threadNotFound } from "./get.ts";
+import { openThread } from "./sealed-state.ts";
 import { ThreadTtl } from "./ttl.ts";
 import { Json, Thread, threadColumns } from "./thread.ts";
 
@@ -14,13 +16,13 @@ export const ThreadPatch = z.object({
 });
 export type ThreadPatch = z.infer<typeof ThreadPatch>;
 
-/** Merges the top-level keys of `metadata` into the thread's own. Throws `thread_not_found`. */
+/** Merges the top-level keys of `metadata` into the thread's own. Throws `thread_not_found`, `checkpoint_unreadable`. */
 export async function patchThread(
-  db: Queryable,
+  pool: pg.Pool,
   principal: Principal,
   { threadId, metadata, ttl }: ThreadPatch & { threadId: ThreadId },
 ): Promise<Thread> {
-  const { rows } = await db.query({
+  const { rows } = await pool.query({
     name: "patch-thread",
     text: `
       update threads
@@ -34,5 +36,5 @@ export async function patchThread(
     values: [principal.tenant, threadId, metadata ?? {}, ttl !== undefined, ttl?.ttl ?? null, ttl?.strategy ?? null],
   });
   if (!rows[0]) throw threadNotFound(threadId);
-  return Thread.parse(rows[0]);
+  return Thread.parse(openThread(encryptionOf(pool), rows[0]));
 }

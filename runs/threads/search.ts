@@ -1,8 +1,11 @@
 /** Threads by what they say about themselves. Filters mean containment: `{"a": {"b": 1}}` matches what has at least that. */
+import type pg from "pg";
 import { z } from "zod";
-import type { Queryable } from "../../db/pool.ts";
+import { encryptionOf } from "../../checkpoints/encryption.ts";
+import { PawlError } from "../../lib/errors.ts";
 import { ThreadId } from "../../lib/ids.ts";
 import type { Principal } from "../../lib/principal.ts";
+import { openThread } from "./sealed-state.ts";
 import { columnsOf, Json, Thread, threadFields, ThreadStatus } from "./thread.ts";
 
 export const ThreadFilter = z.object({
@@ -45,14 +48,16 @@ const matches = `
   and ($4::jsonb is null or "values" @> $4)
   and ($5::text is null or status = $5)`;
 
-export async function searchThreads(db: Queryable, principal: Principal, search: ThreadSearch): Promise<ThreadPage> {
+/** Throws `unsupported` for a filter on `values` where they are encrypted, `checkpoint_unreadable`. */
+export async function searchThreads(pool: pg.Pool, principal: Principal, search: ThreadSearch): Promise<ThreadPage> {
+  refuseSealedFilter(pool, search);
   const { limit, offset, sort_by, sort_order, select } = search;
   const selected = threadFields.filter((field) => !select || select.includes(field));
   const fields = selected.length > 0 ? selected : (["thread_id"] as const);
-  const { rows } = await db.query({
+  const { rows } = await pool.query({
     // Unnamed: the text differs with the order and the fields. Both come from our own lists, never from the request.
     text: `
-      select ${columnsOf(fields)}
+      select ${columnsOf(withWhatOpens(fields))}
         from threads
        where ${matches}
        order by ${sort_by} ${sort_order}, thread_id
@@ -61,17 +66,35 @@ export async function searchThreads(db: Queryable, principal: Principal, search:
   });
   // Counted apart, so that the page can stop at its limit; and only if it does not show the total itself.
   const isLast = rows.length < limit && (rows.length > 0 || offset === 0);
-  const total = isLast ? offset + rows.length : await countThreads(db, principal, search);
-  return { page: rows.map((row) => Selected.parse(row)), total };
+  const total = isLast ? offset + rows.length : await countThreads(pool, principal, search);
+  const page = rows.map((row) => {
+    const thread = openThread(encryptionOf(pool), row);
+    return Selected.parse(Object.fromEntries(fields.map((field) => [field, thread[field]])));
+  });
+  return { page, total };
 }
 
-export async function countThreads(db: Queryable, principal: Principal, filter: ThreadFilter): Promise<number> {
-  const { rows } = await db.query<{ total: string }>({
+/** `values` are sealed together with `interrupts`, and to the thread. */
+function withWhatOpens(fields: readonly (keyof Thread)[]): (keyof Thread)[] {
+  const sealed = fields.some((field) => field === "values" || field === "interrupts" || field === "error");
+  return [...new Set([...fields, ...(sealed ? (["thread_id", "interrupts"] as const) : [])])];
+}
+
+/** Throws `unsupported` as above. */
+export async function countThreads(pool: pg.Pool, principal: Principal, filter: ThreadFilter): Promise<number> {
+  refuseSealedFilter(pool, filter);
+  const { rows } = await pool.query<{ total: string }>({
     name: "count-threads",
     text: `select count(*) as total from threads where ${matches}`,
     values: filterValues(principal, filter),
   });
   return Number(rows[0]?.total);
+}
+
+/** Postgres sees no values, and what is found nowhere would look as if it were not there. */
+function refuseSealedFilter(pool: pg.Pool, { values }: ThreadFilter): void {
+  if (!values || !encryptionOf(pool)) return;
+  throw new PawlError("unsupported", "Values are encrypted here: threads are found by metadata, status and ids only");
 }
 
 function filterValues({ tenant }: Principal, { ids, metadata, values, status }: ThreadFilter): unknown[] {

@@ -1,6 +1,6 @@
 /** Threads out of this installation and into it, as the lines of checkpoints/transfer-lines.ts. */
 import type pg from "pg";
-import { encryptionOf } from "../../checkpoints/encryption.ts";
+import { type Encryption, encryptionOf } from "../../checkpoints/encryption.ts";
 import { ownCheckpoints, ownTarget } from "../../checkpoints/own-tables.ts";
 import { stockCheckpoints, stockTarget } from "../../checkpoints/stock-tables.ts";
 import {
@@ -17,6 +17,7 @@ import { ThreadId } from "../../lib/ids.ts";
 import type { Principal } from "../../lib/principal.ts";
 import { insertThread } from "./create.ts";
 import { threadNotFound } from "./get.ts";
+import { openThread, storedState } from "./sealed-state.ts";
 
 /** Takes a line with its line break; resolves when it may have the next. */
 export type WriteLine = (line: string) => Promise<void>;
@@ -36,8 +37,10 @@ export async function exportThread(
       values: [tenant, threadId],
     });
     if (!rows[0]) throw threadNotFound(threadId);
-    const checkpoints = ownCheckpoints({ db: tx, threadId, encryption: encryptionOf(pool) });
-    await writeLines({ thread_id: threadId, row: rows[0] }, { checkpoints, write });
+    const encryption = encryptionOf(pool);
+    const { thread_id, ...row } = openThread(encryption, { ...rows[0], thread_id: threadId });
+    const checkpoints = ownCheckpoints({ db: tx, threadId, encryption });
+    await writeLines({ thread_id, row }, { checkpoints, write });
   });
 }
 
@@ -81,8 +84,9 @@ export async function importThread(
     const metadata = { ...thread.row?.metadata, ...(graphId !== undefined && { graph_id: graphId }) };
     const created = await insertThread(tx, principal, { threadId, metadata, ttl: undefined });
     if (!created || (await hasCheckpoints(tx, threadId))) throw taken(threadId);
-    if (thread.row) await restoreRow(tx, threadId, thread.row);
-    return fill(threadId, { rest, target: ownTarget({ db: tx, threadId, encryption: encryptionOf(pool) }) });
+    const encryption = encryptionOf(pool);
+    if (thread.row) await restoreRow(tx, { threadId, encryption }, thread.row);
+    return fill(threadId, { rest, target: ownTarget({ db: tx, threadId, encryption }) });
   });
 }
 
@@ -132,7 +136,13 @@ async function hasCheckpoints(db: Queryable, threadId: string): Promise<boolean>
   return rowCount === 1;
 }
 
-async function restoreRow(tx: Queryable, threadId: ThreadId, row: NonNullable<ThreadLine["row"]>): Promise<void> {
+async function restoreRow(
+  tx: Queryable,
+  { threadId, encryption }: { threadId: ThreadId; encryption: Encryption | undefined },
+  row: NonNullable<ThreadLine["row"]>,
+): Promise<void> {
+  const { values = null, interrupts } = row;
+  const stored = storedState(encryption, threadId, { values, interrupts });
   await tx.query({
     name: "restore-thread-row",
     text: `
@@ -141,7 +151,7 @@ async function restoreRow(tx: Queryable, threadId: ThreadId, row: NonNullable<Th
              status = case $6 when 'interrupted' then 'interrupted' else 'idle' end,
              rest_status = case $6 when 'interrupted' then 'interrupted' else 'idle' end
        where thread_id = $1`,
-    values: [threadId, row.graph_id, row.config, JSON.stringify(row.values ?? null), row.interrupts, row.status],
+    values: [threadId, row.graph_id, row.config, stored.values, stored.interrupts, row.status],
   });
 }
 

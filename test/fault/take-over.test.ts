@@ -128,6 +128,7 @@ test("after a take-over the zombie's checkpoint, event, effect and end are refus
     hub: new Hub(),
     signals,
     owner: zombie!,
+    encryption: undefined,
     run: zombie!,
     onFailure: failed.resolve,
   });

@@ -20,7 +20,15 @@ async function attempt(host: RunsHost) {
   const onFailure = (error: Error): never => {
     throw error;
   };
-  const writer = new EventWriter({ pool, hub: new Hub(), signals, owner: run!, run: run!, onFailure });
+  const writer = new EventWriter({
+    pool,
+    encryption: undefined,
+    hub: new Hub(),
+    signals,
+    owner: run!,
+    run: run!,
+    onFailure,
+  });
   await writer.push("values", { n: 1 });
   await writer.push("values", { n: 2 });
   const end = (log: LogRow): Ending => ({

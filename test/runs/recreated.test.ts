@@ -90,7 +90,15 @@ test("who still executes a run of a thread that was deleted writes nothing on th
   const failed = Promise.withResolvers<Error>();
   const signals = { send() {}, on: () => () => {}, close: async () => {} };
   const onFailure = failed.resolve;
-  const writer = new EventWriter({ db: pool, hub: new Hub(), signals, owner: zombie, run: zombie, onFailure });
+  const writer = new EventWriter({
+    pool,
+    encryption: undefined,
+    hub: new Hub(),
+    signals,
+    owner: zombie,
+    run: zombie,
+    onFailure,
+  });
   await writer.push("values", { late: true });
   await writer.flush();
   expect(await failed.promise).toMatchObject({ code: "lease_lost" });
