@@ -3,25 +3,10 @@
  * serializer makes of the value as a whole. A list of messages has one piece for each message.
  */
 import { DeltaSnapshot, type SerializerProtocol } from "@langchain/langgraph-checkpoint";
+import type { Chunk } from "./chunk.ts";
+import { type Unchanged, unchangedOf } from "./list-elements.ts";
 import { MAX_PIECE, segmentsOf } from "./segments.ts";
 import { dumpItem } from "./serializer.ts";
-
-export interface Chunk {
-  readonly text: string;
-  /** Where the element begins, after its comma, bracket or key: the same element is stored the same wherever it stands. */
-  readonly bodyAt: number;
-  /** Of a part of a long element, which is not cut again. */
-  readonly isString?: boolean;
-  /** How it is stored; kept, since most chunks of a version are those of the version before. */
-  form?: ChunkForm;
-}
-
-export interface ChunkForm {
-  /** The text with marks in the places of what is stored apart. */
-  readonly line: string;
-  /** What is stored apart, in the order of the marks. */
-  readonly items: readonly string[];
-}
 
 /** How the serializer marks a snapshot of a channel that is else kept as its writes. */
 const SNAPSHOT = { lc: 2, type: "delta_snapshot" };
@@ -30,27 +15,48 @@ const SNAPSHOT = { lc: 2, type: "delta_snapshot" };
 const CIRCLE = '"[Circular]"';
 
 /**
- * The chunks of a value; undefined for one that has to be serialized as a whole. Everything is serialized before this
- * function returns its promise: afterwards the graph may change what it handed over.
+ * The chunks of a value; undefined for one that has to be serialized as a whole. What of a list is as it was `before` has
+ * the chunks from there. Everything is serialized before this function returns its promise: afterwards the graph may
+ * change what it handed over.
  */
-export async function chunksOf(value: unknown, serde: SerializerProtocol): Promise<Chunk[] | undefined> {
+export async function chunksOf(
+  value: unknown,
+  serde: SerializerProtocol,
+  before: readonly Chunk[] = [],
+): Promise<Chunk[] | undefined> {
+  if (isList(value)) return chunksOfList(value, serde, unchangedOf(value, before));
   if (value instanceof Uint8Array || ["undefined", "function", "symbol"].includes(typeof value)) return undefined;
   const chunks: Target["chunks"] = [];
-  if (isList(value)) addList("", value, { chunks, serde });
-  else if (isRecord(value)) addRecord(value, { chunks, serde });
+  if (isRecord(value)) addRecord(value, { chunks, serde });
   else if (value instanceof DeltaSnapshot) addRecord({ ...SNAPSHOT, value: value.value }, { chunks, serde });
   else chunks.push(element("", value, serde));
-  const all: Chunk[] = [];
+  return (await all(chunks))?.flatMap(partsOf);
+}
+
+async function chunksOfList(
+  list: readonly unknown[],
+  serde: SerializerProtocol,
+  { head, tail, headChunks, tailChunks }: Unchanged,
+): Promise<Chunk[] | undefined> {
+  const changed = list.slice(head, list.length - tail);
+  // Not by `map`: a list may have holes, and its length is what counts.
+  const chunks = await all(Array.from(changed, (item, i) => element(head + i === 0 ? "[" : ",", item, serde)));
+  const parts = chunks?.map((chunk) => {
+    const [first = chunk, ...others] = partsOf(chunk);
+    return [{ ...first, element: { size: 1 + others.length } }, ...others];
+  });
+  return parts && [...headChunks, ...parts.flat(), ...tailChunks];
+}
+
+/** Undefined where one of them is. */
+async function all(chunks: Target["chunks"]): Promise<Chunk[] | undefined> {
+  const found: Chunk[] = [];
   for (const each of chunks) {
     const chunk = each instanceof Promise ? await each : each;
     if (!chunk) return undefined;
-    all.push(...partsOf(chunk));
+    found.push(chunk);
   }
-  return all;
-}
-
-export function textOf(chunks: readonly Chunk[]): string {
-  return chunks.map(({ text }) => text).join("");
+  return found;
 }
 
 interface Target {

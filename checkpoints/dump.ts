@@ -9,6 +9,7 @@
 import { types } from "node:util";
 import { Serializable } from "@langchain/core/load/serializable";
 import { DeltaSnapshot } from "@langchain/langgraph-checkpoint";
+import { isWrittenAs } from "./same-json.ts";
 import { messagePrototypes } from "./stored-messages.ts";
 
 /** Deeper than this lies a cycle, or what is as rare. */
@@ -28,6 +29,15 @@ export function dumpJson(value: unknown): string | undefined {
   } catch {
     // Too deep for `JSON.stringify`, or NOT_KNOWN: the stock serializer decides what becomes of it.
     return undefined;
+  }
+}
+
+/** Whether `dumpJson` would make of `value` the text that `json` was parsed from; false where that is not certain. */
+export function isDumpedAs(value: unknown, json: unknown): boolean {
+  try {
+    return isWrittenAs(plain(value, 0), json);
+  } catch {
+    return false; // as above: whoever dumps it finds out
   }
 }
 

@@ -3,7 +3,7 @@
  * of `checkpoint_items`; `items` names those rows in order. JSON text has neither line breaks nor marks of its own.
  */
 import { ofMessages } from "./abbreviations.ts";
-import type { Chunk, ChunkForm } from "./chunks.ts";
+import type { Chunk, ChunkForm } from "./chunk.ts";
 import { pack, unpack } from "./packed-text.ts";
 import { hashOf, packPiece } from "./pieces.ts";
 import { MIN_PIECE, segmentsOf } from "./segments.ts";

@@ -3,7 +3,7 @@
  * not have. A whole is written once the deltas since the last one weigh as much, or if it is hardly more than a delta:
  * what is written is then at most twice the new, however long the history, and what has to be read grows with the value.
  */
-import type { Chunk } from "./chunks.ts";
+import type { Chunk } from "./chunk.ts";
 import { weightOf } from "./stored-chunks.ts";
 
 /** A version that is stored as chunks, as far as this process knows. */
@@ -31,25 +31,31 @@ export function planVersion(version: string, chunks: readonly Chunk[], base: Kno
   if (!base) return { own: chunks, fresh: chunks, known: { version, chunks, weight: 0 } };
   const { head, tail } = overlap(base.chunks, chunks);
   const fresh = chunks.slice(head, chunks.length - tail);
-  // The chunks of the base know already how they are stored.
-  const all = [...base.chunks.slice(0, head), ...fresh, ...base.chunks.slice(base.chunks.length - tail)];
-  const [more, whole] = [weightOf(fresh), weightOf(all)];
+  const [more, whole] = [weightOf(fresh), weightOf(chunks)];
   const weight = base.weight + more;
   if (weight < whole && 2 * more < whole) {
-    const known = { version, chunks: all, base: base.version, weight };
+    const known = { version, chunks, base: base.version, weight };
     return { own: fresh, needs: base.version, delta: { head, tail }, fresh, known };
   }
-  return { own: all, needs: base.version, fresh, known: { version, chunks: all, weight: 0 } };
+  return { own: chunks, needs: base.version, fresh, known: { version, chunks, weight: 0 } };
 }
 
 /** How many chunks the two have in common at the beginning and, of the rest, at the end. */
 function overlap(base: readonly Chunk[], next: readonly Chunk[]): { head: number; tail: number } {
   const most = Math.min(base.length, next.length);
   let head = 0;
-  while (head < most && base[head]?.text === next[head]?.text) head += 1;
+  while (head < most && isSame(base[head], next[head])) head += 1;
   let tail = 0;
-  while (tail < most - head && base.at(-1 - tail)?.text === next.at(-1 - tail)?.text) tail += 1;
+  while (tail < most - head && isSame(base.at(-1 - tail), next.at(-1 - tail))) tail += 1;
   return { head, tail };
+}
+
+/** A chunk of the base is known to be stored, and how: `next` is then stored the same way. */
+function isSame(base: Chunk | undefined, next: Chunk | undefined): boolean {
+  if (base === next) return true;
+  if (!base || !next || base.text !== next.text) return false;
+  if (base.form) next.form = base.form;
+  return true;
 }
 
 /** The chunks of a delta on its base. */
