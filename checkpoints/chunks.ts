@@ -48,7 +48,7 @@ async function chunksOfList(
 
 /** Undefined where one of them is. All are waited for at once: a second one that fails is not left alone with it. */
 async function all(chunks: Target["chunks"]): Promise<Chunk[] | undefined> {
-  const found = await Promise.all(chunks);
+  const found = await Promise.all(chunks.map(async (chunk) => chunk));
   return found.every((chunk) => chunk !== undefined) ? found : undefined;
 }
 
