@@ -1,7 +1,8 @@
 /** Values on their way to the tables: small ones as the stock saver stores them, others as chunks. */
 import type { PendingWrite, SerializerProtocol } from "@langchain/langgraph-checkpoint";
 import { WRITES_IDX_MAP } from "@langchain/langgraph-checkpoint";
-import { type Chunk, chunksOf, textOf } from "./chunks.ts";
+import { type Chunk, textOf } from "./chunk.ts";
+import { chunksOf } from "./chunks.ts";
 import { CHUNKED, columnsOf, hasItems, type Item, itemsOf } from "./stored-chunks.ts";
 import type { WriteRow } from "./put-writes.ts";
 
@@ -12,17 +13,20 @@ export type DumpedValue = Dumped & { readonly channel: string; readonly version:
 /** A value whose JSON has fewer characters is stored as a whole, in the form of the stock saver. */
 const MIN_CHUNKED = 512;
 
-/** The values of the channels that have a new version. One without a value takes no row: none is what is read, too. */
+/**
+ * The values of the channels that have a new version. One without a value takes no row: none is what is read, too.
+ * `before`: the chunks of a value that the one of a channel may have much in common with.
+ */
 export async function dumpValues(
   values: Readonly<Record<string, unknown>>,
   versions: Readonly<Record<string, number | string>>,
-  serde: SerializerProtocol,
+  { serde, before }: { readonly serde: SerializerProtocol; readonly before: (channel: string) => readonly Chunk[] },
 ): Promise<DumpedValue[]> {
   return Promise.all(
     Object.entries(versions)
       .filter(([channel]) => Object.hasOwn(values, channel))
       .map(async ([channel, version]) => ({
-        ...(await dump(values[channel], serde)),
+        ...(await dump(values[channel], serde, before(channel))),
         channel,
         version: String(version),
       })),
@@ -54,10 +58,10 @@ export function eachOnce(items: readonly Item[]): Item[] {
   return [...new Map(items.map((item) => [item.hash, item])).values()];
 }
 
-async function dump(value: unknown, serde: SerializerProtocol): Promise<Dumped> {
-  const chunks = await chunksOf(value, serde);
+async function dump(value: unknown, serde: SerializerProtocol, before?: readonly Chunk[]): Promise<Dumped> {
+  const chunks = await chunksOf(value, serde, before);
   if (!chunks) return dumpWhole(value, serde);
-  const length = chunks.reduce((sum, { text }) => sum + text.length, 0);
+  const length = chunks.slice(0, MIN_CHUNKED).reduce((sum, chunk) => sum + chunk.length, 0);
   return length < MIN_CHUNKED ? wholeOf(chunks) : { chunks };
 }
 

@@ -8,7 +8,7 @@
 import type { ChannelVersions } from "@langchain/langgraph-checkpoint";
 import type pg from "pg";
 import { standsFor } from "../db/retry.ts";
-import { textOf } from "./chunks.ts";
+import type { Chunk } from "./chunk.ts";
 import { type DumpedValue, eachOnce } from "./dump-values.ts";
 import { SizedCache } from "./sized-cache.ts";
 import { CHUNKED, columnsOf, type Item, itemsOf } from "./stored-chunks.ts";
@@ -58,8 +58,9 @@ export class KnownVersions {
     const known = Object.entries(versions).map(([channel, each]): [string, Known | undefined] => {
       const [version, value] = [String(each), byChannel.get(channel)];
       if (!value) return [channel, { version }];
-      if (value.known) return [channel, { version, chunked: value.known }];
-      return [channel, wholeOf({ version, type: value.type, blob: Buffer.from(value.data) })];
+      const { type, data, known: chunked } = value;
+      if (data instanceof Uint8Array) return [channel, wholeOf({ version, type, blob: data })];
+      return [channel, chunked && { version, chunked }];
     });
     this.#keep(at, known);
   }
@@ -76,10 +77,15 @@ export class KnownVersions {
       const known = channels?.get(channel);
       if (known?.version !== String(version) || !isUnique(known.version)) return undefined;
       const { chunked, whole } = known;
-      if (chunked) values.push({ channel, type: "json", data: textOf(chunked.chunks), known: chunked });
+      if (chunked) values.push({ channel, type: CHUNKED, data: chunked.chunks, known: chunked });
       else if (whole) values.push({ channel, type: "json", data: whole });
     }
     return values;
+  }
+
+  /** Of the version of a channel that was stored last; none where it is not known, or not in chunks. */
+  chunks(at: GraphPlace, channel: string): readonly Chunk[] {
+    return this.#places.get(keyOf(at))?.get(channel)?.chunked?.chunks ?? [];
   }
 
   /**
@@ -176,8 +182,7 @@ const ENTRY = 125;
 
 function sizeOf({ chunked, whole }: Known): number {
   if (whole) return ENTRY + whole.length;
-  const chunks = chunked?.chunks ?? [];
-  return chunks.reduce((sum, { text, form }) => sum + text.length + (form?.line.length ?? 0), ENTRY);
+  return ENTRY + (chunked?.sums.size ?? 0);
 }
 
 function keyOf({ thread_id, checkpoint_ns }: GraphPlace): string {

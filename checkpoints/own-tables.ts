@@ -5,6 +5,7 @@ import { dumpValues } from "./dump-values.ts";
 import type { Encryption } from "./encryption.ts";
 import { FreshVersions } from "./fresh-versions.ts";
 import { KnownVersions } from "./known-versions.ts";
+import { wholeOf } from "./load-values.ts";
 import { readTuples } from "./read-tuples.ts";
 import { sealCheckpoint, sealWrites } from "./sealed-rows.ts";
 import { columnsOf } from "./short-rows.ts";
@@ -35,7 +36,9 @@ export async function* ownCheckpoints({ db, threadId, encryption }: OwnThread): 
     const where = "seq = any($1::bigint[])";
     const tuples = await readTuples(db, { name: "checkpoints-by-seq", where, values: [page], encryption });
     for (const { checkpoint_ns, checkpoint_id, parent_checkpoint_id, ...stored } of tuples.toReversed()) {
-      const { checkpoint, metadata, values, writes } = stored;
+      const { checkpoint, metadata } = stored;
+      const values = stored.values.map((value) => ({ channel: value.channel, ...wholeOf(value) }));
+      const writes = stored.writes.map((write) => ({ ...write, ...wholeOf(write) }));
       const place = { ns: checkpoint_ns, id: checkpoint_id, parent: parent_checkpoint_id };
       yield { ...place, checkpoint: { ...checkpoint }, metadata, values, writes };
     }
@@ -64,7 +67,7 @@ export function ownTarget({ db, threadId, encryption }: OwnThread): TransferTarg
       const values = await dumpValues(
         Object.fromEntries(come.map(({ channel, value }) => [channel, value])),
         newVersions,
-        serializer,
+        { serde: serializer, before: (channel) => versions.chunks(at, channel) },
       );
       const whole = { checkpoint: cleanJson(checkpoint), metadata: cleanJson(ownMetadata(metadata, threadId)) };
       const channelVersions = checkpoint.channel_versions;

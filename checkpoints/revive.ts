@@ -1,5 +1,6 @@
 /**
- * From stored JSON to the values of a state, in place and without waiting for anything.
+ * From stored JSON to the values of a state, without waiting for anything. What is given stays as it is and shares no
+ * object with what is made of it, so it may be kept for the next read.
  *
  * What is stored is data, whoever wrote it. The closed set of JavaScript types that the stock serializer writes comes
  * back, and the classes of stored-messages.ts; any other constructor record stays the plain data that it is. Secrets are
@@ -25,41 +26,52 @@ const OUTSIDE: Place = { inFields: false, isEscaped: false };
 const FIELDS: Place = { inFields: true, isEscaped: false };
 const ESCAPED: Place = { inFields: false, isEscaped: true };
 
-/** `value` is changed: the result of a `JSON.parse`. Throws `checkpoint_unreadable` for one that is too deep. */
+/** Of the result of a `JSON.parse`. Throws `checkpoint_unreadable` for one that is too deep. */
 export function revive(value: unknown): unknown {
   return reviveAt(value, OUTSIDE, 0);
 }
 
 function reviveAt(value: unknown, place: Place, depth: number): unknown {
   if (typeof value !== "object" || value === null) return value;
-  if (depth > MAX_DEPTH) {
-    throw new PawlError("checkpoint_unreadable", `A stored value has more than ${MAX_DEPTH} levels`);
-  }
+  refuseTooDeep(depth);
   if (Array.isArray(value)) {
-    for (let index = 0; index < value.length; index++) {
-      const item: unknown = value[index];
-      if (typeof item === "object" && item !== null) value[index] = reviveAt(item, place, depth + 1);
-    }
-    return value;
+    const items: unknown[] = [];
+    for (const item of value) items.push(reviveAt(item, place, depth + 1));
+    return items;
   }
   const record = value as StoredRecord;
   if (record["lc"] === 1 && record["type"] === "constructor" && !place.isEscaped) return reviveObject(record, depth);
   if (place.inFields && isEscapeMark(record)) return reviveAt(record["__lc_escaped__"], ESCAPED, depth + 1);
-  for (const key of Object.keys(record)) {
-    const item = record[key];
+  const copy = { ...record };
+  for (const key of Object.keys(copy)) {
+    const item = copy[key];
     if (typeof item !== "object" || item === null) continue;
     // As an own key it is what assigning it elsewhere would make the prototype there.
-    if (key === "__proto__") Reflect.deleteProperty(record, key);
-    else record[key] = reviveAt(item, place, depth + 1);
+    if (key === "__proto__") Reflect.deleteProperty(copy, key);
+    else copy[key] = reviveAt(item, place, depth + 1);
   }
-  return record["lc"] === 2 ? reviveType(record) : record;
+  return copy["lc"] === 2 ? reviveType(copy) : copy;
+}
+
+/** What is not built stays as it is, in a copy. */
+function copyOf(value: unknown, depth: number): unknown {
+  if (typeof value !== "object" || value === null) return value;
+  refuseTooDeep(depth);
+  const copies: [string, unknown][] = [];
+  for (const [key, item] of Object.entries(value)) copies.push([key, copyOf(item, depth + 1)]);
+  return Array.isArray(value) ? copies.map(([, item]) => item) : Object.fromEntries(copies);
+}
+
+function refuseTooDeep(depth: number): void {
+  if (depth <= MAX_DEPTH) return;
+  throw new PawlError("checkpoint_unreadable", `A stored value has more than ${MAX_DEPTH} levels`);
 }
 
 /** An object of an allowed class; for any other class, and where the class refuses, the record that it is. */
 function reviveObject(record: StoredRecord, depth: number): unknown {
   const build = builderOf(record["id"]);
   const { kwargs } = record;
-  if (!build || typeof kwargs !== "object" || kwargs === null || Array.isArray(kwargs)) return record;
+  if (!build || typeof kwargs !== "object" || kwargs === null || Array.isArray(kwargs)) return copyOf(record, depth);
   const fields: StoredRecord = {};
   for (const [key, item] of Object.entries(kwargs)) {
     // What every object inherits is no field of a message.
@@ -68,7 +80,7 @@ function reviveObject(record: StoredRecord, depth: number): unknown {
   try {
     return build(fields);
   } catch {
-    return record;
+    return copyOf(record, depth);
   }
 }
 

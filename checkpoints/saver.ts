@@ -33,6 +33,7 @@ import { fold, type Tasks, withOrdinal } from "./open-questions.ts";
 import { dumpValues, dumpWrites, eachOnce } from "./dump-values.ts";
 import { type Encryption, encryptionOf } from "./encryption.ts";
 import { type KnownVersions, versionsOf } from "./known-versions.ts";
+import { loadValue } from "./load-values.ts";
 import { readKnown } from "./read-known.ts";
 import { readTuples, type Selection } from "./read-tuples.ts";
 import { readWaiting, type ThreadCheckpoint } from "./read-waiting.ts";
@@ -152,7 +153,10 @@ export class Saver extends PostgresSaver {
     const owner = this.owner(thread_id);
     const stripped = cleanJson(this._dumpCheckpoint(checkpoint));
     const [values, dumped] = await Promise.all([
-      dumpValues(checkpoint.channel_values, newVersions, this.serde),
+      dumpValues(checkpoint.channel_values, newVersions, {
+        serde: this.serde,
+        before: (channel) => this.#versions.chunks({ thread_id, checkpoint_ns }, channel),
+      }),
       this._dumpMetadata({ ...storedMetadata(config.metadata), ...(run_id && { run_id }), ...metadata }),
     ]);
     const written = results.length > 0 ? [writesBeside(results), ...beside] : beside;
@@ -223,7 +227,7 @@ export class Saver extends PostgresSaver {
     };
     for (const row of channels.length > 0 ? await readDeltaHistory(this.#pool, query) : []) {
       const of = history.get(row.channel);
-      const value: unknown = await this.serde.loadsTyped(row.type, row.data);
+      const value: unknown = await loadValue(row, this.serde);
       if (row.kind === "write") of?.writes.push([row.task_id, row.channel, value]);
       else if (of) of.seed = value;
     }

@@ -1,15 +1,15 @@
 /** Puts values together from the rows that hold them. */
-import type { Chunk } from "./chunks.ts";
-import { textOf } from "./chunks.ts";
+import type { Chunk } from "./chunk.ts";
 import { pieceText } from "./pieces.ts";
-import { CHUNKED, chunksOfRow, weightOf } from "./stored-chunks.ts";
-import { applyDelta, type KnownVersion } from "./versions.ts";
+import { CHUNKED, chunksOfRow } from "./stored-chunks.ts";
+import { type KnownVersion, versionOn, wholeVersion } from "./versions.ts";
 
-/** A value as the serializer left it. */
+/** A value as it is stored (load-values.ts). */
 export interface Value {
   readonly channel: string;
   readonly type: string;
-  readonly data: Uint8Array | string;
+  /** What the serializer made of it, or the chunks of that. */
+  readonly data: Uint8Array | readonly Chunk[];
   /** Of a channel's value, if it is stored as chunks. */
   readonly known?: KnownVersion;
 }
@@ -71,13 +71,13 @@ export class StoredValues {
     if (!row || row.type === "empty") return undefined;
     if (row.type !== CHUNKED) return { channel: row.channel, type: row.type, data: row.blob };
     const known = this.#chunked(row);
-    return { channel: row.channel, type: "json", data: textOf(known.chunks), known };
+    return { channel: row.channel, type: CHUNKED, data: known.chunks, known };
   }
 
   /** A value that stands alone. */
   value(row: ValueRow): Value {
     const { channel, type, blob } = row;
-    return type === CHUNKED ? { channel, type: "json", data: textOf(this.#own(row)) } : { channel, type, data: blob };
+    return { channel, type, data: type === CHUNKED ? this.#own(row) : blob };
   }
 
   /** From the whole up, not recursively: a chain is as long as its value is large. */
@@ -99,10 +99,8 @@ export class StoredValues {
 
   #onBase(row: VersionRow, base: KnownVersion | undefined): KnownVersion {
     const own = this.#own(row);
-    const { version } = row;
-    if (row.base_version === null || !base) return { version, chunks: own, weight: 0 };
-    const chunks = applyDelta(base.chunks, own, row);
-    return { version, chunks, base: base.version, weight: base.weight + weightOf(own) };
+    if (row.base_version === null || !base) return wholeVersion(row.version, own);
+    return versionOn(base, own, row);
   }
 
   #own(row: ValueRow): Chunk[] {

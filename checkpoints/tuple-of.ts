@@ -6,6 +6,7 @@ import {
   maxChannelVersion,
   TASKS,
 } from "@langchain/langgraph-checkpoint";
+import { loadValue } from "./load-values.ts";
 import type { StoredTuple } from "./read-tuples.ts";
 import type { Value } from "./stored-values.ts";
 
@@ -16,7 +17,7 @@ export async function tupleOf(
 ): Promise<CheckpointTuple> {
   const { thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id } = stored;
   const at = (id: string) => ({ configurable: { thread_id, checkpoint_ns, checkpoint_id: id } });
-  const revive = ({ type, data }: Value): Promise<unknown> => serde.loadsTyped(type, data);
+  const revive = (value: Value): Promise<unknown> => loadValue(value, serde);
   const checkpoint: Checkpoint = {
     ...stored.checkpoint,
     channel_values: Object.fromEntries(
