@@ -197,6 +197,28 @@ test("a message is stored once, though it is in a task's writes and in the list"
   expect(await count(db.pool, "checkpoint_items", owner.thread_id)).toBe(3);
 });
 
+test("a step finds the files of the one before in one row of a long thread, also where nothing has been analysed", async () => {
+  await using db = await testDatabase();
+  const { thread_id } = await newThread(db.pool);
+  await db.pool.query("alter table checkpoints set (autovacuum_enabled = off)");
+  await db.pool.query(
+    `insert into checkpoints (thread_id, checkpoint_id, checkpoint, files)
+     select $1, n::text, '{}', '' from generate_series(1, 2000) n`,
+    [thread_id],
+  );
+
+  const fetched = await transaction(db.pool, async (tx) => {
+    const config = { configurable: { thread_id, checkpoint_ns: "", checkpoint_id: "2000" } };
+    await put(new Saver(tx as unknown as pg.Pool), config, ["said"]);
+    const { rows } = await tx.query<{ rows: string }>(
+      "select idx_tup_fetch + seq_tup_read as rows from pg_stat_xact_user_tables where relname = 'checkpoints'",
+    );
+    return rows[0]?.rows;
+  });
+
+  expect(Number(fetched)).toBe(1);
+});
+
 test("what a step stores does not grow with the history", async () => {
   await using db = await testDatabase();
   const saver = new Saver(db.pool);
