@@ -4,7 +4,7 @@
  */
 import { expandedVersions, ofCheckpoints, ofVersions } from "./abbreviations.ts";
 import { pack, unpack } from "./packed-text.ts";
-import { shortTime, wholeTime } from "./time-of-id.ts";
+import { shortTime, wholeTime } from "./short-time.ts";
 
 export interface CheckpointColumns {
   /** Without the values of its channels. Of a short row: `channel_versions` as abbreviated JSON; one in brackets is null. */
