@@ -38,6 +38,13 @@ export function versionAt(thread: string, id: string, { withChanges = "true" } =
     case when ${id} is null then ''::bytea end)`;
 }
 
+/** The id of a checkpoint, if it is stored. */
+function storedId(id: string): string {
+  return `(select checkpoint_id from checkpoints
+                        where thread_id = $1 and checkpoint_ns = '' and checkpoint_id = ${id}
+                        order by seq desc limit 1)`;
+}
+
 export class FilesInPostgres implements FileVersions {
   readonly checkpointId: string;
   readonly #db: Queryable;
@@ -59,12 +66,11 @@ export class FilesInPostgres implements FileVersions {
       // A checkpoint that is not stored yet has the files of the one that the run goes on from; of one that was chosen,
       // those that it began with (see `FencedSaver`).
       text: `
-        with of_thread as (select checkpoint_id, seq from checkpoints where thread_id = $1 and checkpoint_ns = ''),
-             known as (
-               select (select checkpoint_id from of_thread where checkpoint_id = $2) as own,
-                      (select checkpoint_id from of_thread where checkpoint_id = $3) as started),
+        with known as (
+               select ${storedId("$2")} as own, ${storedId("$3")} as started),
              stored as (
-               select coalesce(own, started, (select checkpoint_id from of_thread order by seq desc limit 1)) as checkpoint_id,
+               select coalesce(own, started, (select checkpoint_id from checkpoints where thread_id = $1 and checkpoint_ns = ''
+                                               order by seq desc limit 1)) as checkpoint_id,
                       own is not null or started is null as with_changes
                  from known)
         select encode(${versionAt("$1", "(select checkpoint_id from stored)", { withChanges: "(select with_changes from stored)" })}, 'hex') as version`,
