@@ -35,6 +35,7 @@ export const ofMessages = abbreviationsOf([
 
 /** Of what a short row says about its checkpoint (short-rows.ts). */
 export const ofCheckpoints = abbreviationsOf([
+  ["\u0007", '{"versions_seen":{"__input__":{},"__start__":{"__start__":'],
   ["\u0001", '{"v":4,"ts":"'],
   ["\u0002", '","versions_seen":{'],
   ["\u0003", '"__input__":{}'],
@@ -42,3 +43,15 @@ export const ofCheckpoints = abbreviationsOf([
   ["\u0005", '":{"branch:to:'],
   ["\u0006", '"branch:to:'],
 ]);
+
+/** Of the versions of a checkpoint's channels, which statements read: few, since each is one more step for them. */
+const versions: Phrases = [
+  ["\u0001", '"__start__":'],
+  ["\u0002", '"branch:to:'],
+];
+export const ofVersions = abbreviationsOf(versions);
+
+/** In SQL, what `ofVersions` expands. */
+export function expandedVersions(text: string): string {
+  return versions.reduce((sql, [short, phrase]) => `replace(${sql}, chr(${short.charCodeAt(0)}), '${phrase}')`, text);
+}

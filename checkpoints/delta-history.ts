@@ -6,6 +6,7 @@
 import type { Queryable } from "../db/pool.ts";
 import type { Encryption } from "./encryption.ts";
 import { compare } from "./open-questions.ts";
+import { versionsOf } from "./short-rows.ts";
 import { openItem, openRow, versionPlace, writePlace } from "./sealed-rows.ts";
 import { type ItemRow, StoredValues, type Value, type VersionRow } from "./stored-values.ts";
 
@@ -41,13 +42,13 @@ export async function readDeltaHistory(
          limit 1),
       -- wanted: the channels that no checkpoint below had a value of.
       path as (
-        select 1 as depth, c.checkpoint_id, c.parent_checkpoint_id, c.checkpoint -> 'channel_versions' as versions,
+        select 1 as depth, c.checkpoint_id, c.parent_checkpoint_id, ${versionsOf("c.checkpoint")} as versions,
                $4::text[] as wanted
           from target t
           join checkpoints c on c.thread_id = $1 and c.checkpoint_ns = $2 and c.checkpoint_id = t.parent_checkpoint_id
                             and c.checkpoint_id <> t.checkpoint_id
          union all
-        select p.depth + 1, c.checkpoint_id, c.parent_checkpoint_id, c.checkpoint -> 'channel_versions', open.channels
+        select p.depth + 1, c.checkpoint_id, c.parent_checkpoint_id, ${versionsOf("c.checkpoint")}, open.channels
           from path p
          cross join lateral (
            select array(select w.channel

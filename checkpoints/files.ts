@@ -23,6 +23,9 @@ export interface FilesAt {
  * For `select`: the version that the checkpoint `id` (SQL) of the thread in `thread` (SQL) has arrived at, and without
  * the changes of its tasks the one that it began with. Empty: no files. Null: nobody knows, since the checkpoint was
  * written by a process that kept no versions.
+ *
+ * Newest first, though there is one: on a table that nobody has analysed yet the planner expects one row for a thread, and
+ * takes them by `checkpoints_newest` as soon as by the key. A step asks for the newest, which is then the first it finds.
  */
 export function versionAt(thread: string, id: string, { withChanges = "true" } = {}): string {
   return `coalesce(
@@ -30,8 +33,16 @@ export function versionAt(thread: string, id: string, { withChanges = "true" } =
       where f.thread_id = ${thread} and f.checkpoint_id = coalesce(${id}, '') and (${withChanges} or ${id} is null)
       order by f.seq desc limit 1),
     (select c.files from checkpoints c
-      where c.thread_id = ${thread} and c.checkpoint_ns = '' and c.checkpoint_id = ${id}),
+      where c.thread_id = ${thread} and c.checkpoint_ns = '' and c.checkpoint_id = ${id}
+      order by c.seq desc limit 1),
     case when ${id} is null then ''::bytea end)`;
+}
+
+/** The id of a checkpoint, if it is stored. */
+function storedId(id: string): string {
+  return `(select checkpoint_id from checkpoints
+                        where thread_id = $1 and checkpoint_ns = '' and checkpoint_id = ${id}
+                        order by seq desc limit 1)`;
 }
 
 export class FilesInPostgres implements FileVersions {
@@ -55,12 +66,11 @@ export class FilesInPostgres implements FileVersions {
       // A checkpoint that is not stored yet has the files of the one that the run goes on from; of one that was chosen,
       // those that it began with (see `FencedSaver`).
       text: `
-        with of_thread as (select checkpoint_id, seq from checkpoints where thread_id = $1 and checkpoint_ns = ''),
-             known as (
-               select (select checkpoint_id from of_thread where checkpoint_id = $2) as own,
-                      (select checkpoint_id from of_thread where checkpoint_id = $3) as started),
+        with known as (
+               select ${storedId("$2")} as own, ${storedId("$3")} as started),
              stored as (
-               select coalesce(own, started, (select checkpoint_id from of_thread order by seq desc limit 1)) as checkpoint_id,
+               select coalesce(own, started, (select checkpoint_id from checkpoints where thread_id = $1 and checkpoint_ns = ''
+                                               order by seq desc limit 1)) as checkpoint_id,
                       own is not null or started is null as with_changes
                  from known)
         select encode(${versionAt("$1", "(select checkpoint_id from stored)", { withChanges: "(select with_changes from stored)" })}, 'hex') as version`,

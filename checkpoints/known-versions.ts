@@ -13,6 +13,8 @@ import { type DumpedValue, eachOnce } from "./dump-values.ts";
 import { SizedCache } from "./sized-cache.ts";
 import { CHUNKED, columnsOf, type Item, itemsOf } from "./stored-chunks.ts";
 import type { Value } from "./stored-values.ts";
+import type { StoredTuple } from "./read-tuples.ts";
+import { isNull, isTrigger } from "./triggers.ts";
 import { isUnique, type KnownVersion, planVersion } from "./versions.ts";
 import type { VersionRow } from "./put-checkpoint.ts";
 
@@ -31,9 +33,11 @@ export interface Versions {
   readonly channelVersions: ChannelVersions;
 }
 
-interface Planned {
+export interface Planned {
   readonly values: readonly VersionRow[];
   readonly items: readonly Item[];
+  /** The triggers that hold null, and their versions, new or not. Those that are new are among `values`, too. */
+  readonly nulls: ReadonlyMap<string, string>;
   /** Whether one of the checkpoint's values is surely in pieces: the stock saver cannot read it then. */
   readonly inPieces: boolean;
 }
@@ -45,6 +49,13 @@ interface Known {
   readonly whole?: Uint8Array;
 }
 
+interface Tables {
+  /** Returns the channels whose version was not there before; undefined when one that is needed is gone. */
+  readonly put: (planned: Planned) => Promise<ReadonlySet<string> | undefined>;
+  /** Of these versions of triggers, by channel, those that the thread knows as null. */
+  readonly readNulls: (versions: ReadonlyMap<string, string>) => Promise<ReadonlyMap<string, string>>;
+}
+
 /** Characters of all threads, which take two bytes each; a state that has more is written as a whole at each step. */
 const MAX_SIZE = 32 * 1_024 * 1_024;
 
@@ -53,14 +64,17 @@ export class KnownVersions {
   readonly #places = new SizedCache<ReadonlyMap<string, Known>>(MAX_SIZE);
 
   /** What a checkpoint was read with. */
-  saw(at: GraphPlace, versions: ChannelVersions, values: readonly Value[]): void {
+  saw(
+    at: GraphPlace,
+    { checkpoint, values, canBuildOn }: Pick<StoredTuple, "checkpoint" | "values" | "canBuildOn">,
+  ): void {
     const byChannel = new Map(values.map((value) => [value.channel, value]));
-    const known = Object.entries(versions).map(([channel, each]): [string, Known | undefined] => {
+    const known = Object.entries(checkpoint.channel_versions).map(([channel, each]): [string, Known | undefined] => {
       const [version, value] = [String(each), byChannel.get(channel)];
       if (!value) return [channel, { version }];
       const { type, data, known: chunked } = value;
       if (data instanceof Uint8Array) return [channel, wholeOf({ version, type, blob: data })];
-      return [channel, chunked && { version, chunked }];
+      return [channel, chunked && canBuildOn ? { version, chunked } : undefined];
     });
     this.#keep(at, known);
   }
@@ -88,20 +102,14 @@ export class KnownVersions {
     return this.#places.get(keyOf(at))?.get(channel)?.chunked?.chunks ?? [];
   }
 
-  /**
-   * Has the values stored by `put`, which returns the channels whose version was not there before, or undefined when a
-   * version that is needed is gone and nothing was stored.
-   */
-  async store(
-    at: GraphPlace,
-    versions: Versions,
-    put: (planned: Planned) => Promise<ReadonlySet<string> | undefined>,
-  ): Promise<void> {
-    let { known, ...planned } = this.#plan(at, versions);
+  /** Has the values stored; twice, if what they build on is gone. */
+  async store(at: GraphPlace, versions: Versions, { put, readNulls }: Tables): Promise<void> {
+    const carried = await this.#carriedNulls(at, versions, readNulls);
+    let { known, ...planned } = this.#plan(at, versions, carried);
     let stored = await put(planned);
     if (!stored) {
       this.#places.delete(keyOf(at));
-      ({ known, ...planned } = this.#plan(at, versions));
+      ({ known, ...planned } = this.#plan(at, versions, carried));
       stored = await put(planned);
     }
     this.#keep(
@@ -109,14 +117,34 @@ export class KnownVersions {
       Object.entries(versions.newVersions).map(([channel, version]): [string, Known | undefined] => {
         if (!known.has(channel)) return [channel, { version: String(version) }];
         // A version that was there before may hold anything.
-        return [channel, stored?.has(channel) ? known.get(channel) : undefined];
+        const isOurs = stored?.has(channel) || planned.nulls.has(channel);
+        return [channel, isOurs ? known.get(channel) : undefined];
       }),
     );
+  }
+
+  /** The triggers that hold null in a version that is not new. */
+  async #carriedNulls(
+    at: GraphPlace,
+    { newVersions, channelVersions }: Versions,
+    readNulls: Tables["readNulls"],
+  ): Promise<ReadonlyMap<string, string>> {
+    const before = this.#places.get(keyOf(at));
+    const [nulls, unknown] = [new Map<string, string>(), new Map<string, string>()];
+    for (const [channel, each] of Object.entries(channelVersions)) {
+      const version = String(each);
+      if (!isTrigger(channel) || Object.hasOwn(newVersions, channel) || !isUnique(version)) continue;
+      const known = before?.get(channel);
+      if (known?.version !== version) unknown.set(channel, version);
+      else if (isNullIn(known)) nulls.set(channel, version);
+    }
+    return unknown.size > 0 ? new Map([...nulls, ...(await readNulls(unknown))]) : nulls;
   }
 
   #plan(
     at: GraphPlace,
     { values, channelVersions }: Versions,
+    carriedNulls: ReadonlyMap<string, string>,
   ): Planned & { readonly known: ReadonlyMap<string, Known | undefined> } {
     const before = this.#places.get(keyOf(at));
     const known = new Map<string, Known | undefined>();
@@ -144,7 +172,11 @@ export class KnownVersions {
       const value = known.get(channel) ?? before?.get(channel);
       return value?.chunked?.version === String(version);
     });
-    return { values: rows, items: eachOnce(items.flat()), inPieces, known };
+    const nulls = new Map(carriedNulls);
+    for (const [channel, each] of known) {
+      if (each && isTrigger(channel) && isUnique(each.version) && isNullIn(each)) nulls.set(channel, each.version);
+    }
+    return { values: rows, items: eachOnce(items.flat()), nulls, inPieces, known };
   }
 
   /** Undefined: of that channel nothing is known any more. */
@@ -170,6 +202,10 @@ export function shareVersions(pools: readonly pg.Pool[]): void {
 /** Those that the pool's savers share; else of one saver alone. */
 export function versionsOf(pool: pg.Pool): KnownVersions {
   return shared.get(standsFor(pool)) ?? new KnownVersions();
+}
+
+function isNullIn({ whole }: Known): boolean {
+  return whole !== undefined && isNull(whole);
 }
 
 /** Undefined for bytes, which whoever has the value may change. */

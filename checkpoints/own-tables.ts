@@ -1,16 +1,17 @@
 /** Threads in our tables, read out in the stock form and taken in from it. */
 import type { Queryable } from "../db/pool.ts";
 import { cleanJson } from "../lib/text.ts";
+import { rowsOf } from "./checkpoint-rows.ts";
 import { dumpValues } from "./dump-values.ts";
 import type { Encryption } from "./encryption.ts";
 import { FreshVersions } from "./fresh-versions.ts";
 import { KnownVersions } from "./known-versions.ts";
 import { wholeOf } from "./load-values.ts";
 import { readTuples } from "./read-tuples.ts";
-import { sealCheckpoint, sealWrites } from "./sealed-rows.ts";
-import { columnsOf } from "./short-rows.ts";
+import { sealWrites } from "./sealed-rows.ts";
 import { Serializer } from "./serializer.ts";
 import { ownMetadata } from "./stock-tables.ts";
+import { readNulls } from "./read-nulls.ts";
 import { bytesOf, type CheckpointLine, type TransferredCheckpoint, type TransferTarget } from "./transfer-lines.ts";
 import { putCheckpoint } from "./put-checkpoint.ts";
 import { putWrites } from "./put-writes.ts";
@@ -61,7 +62,7 @@ export function ownTarget({ db, threadId, encryption }: OwnThread): TransferTarg
     async checkpoint({ ns, id, parent, metadata, ...line }) {
       const come = pending.get(ns) ?? [];
       pending.delete(ns);
-      const at = { thread_id: threadId, checkpoint_ns: ns };
+      const at = { thread_id: threadId, checkpoint_ns: ns, checkpoint_id: id, parent, encryption };
       const checkpoint = renamed(line.checkpoint, fresh);
       const newVersions = Object.fromEntries(come.map(({ channel, version }) => [channel, version]));
       const values = await dumpValues(
@@ -71,13 +72,14 @@ export function ownTarget({ db, threadId, encryption }: OwnThread): TransferTarg
       );
       const whole = { checkpoint: cleanJson(checkpoint), metadata: cleanJson(ownMetadata(metadata, threadId)) };
       const channelVersions = checkpoint.channel_versions;
-      await versions.store(at, { values, newVersions, channelVersions }, (planned) =>
-        putCheckpoint(db, {
-          owner: null,
-          row: [threadId, ns, id, parent],
-          columns: columnsOf({ thread_id: threadId, checkpoint_id: id }, whole, planned),
-          ...sealCheckpoint(encryption, at, planned),
-        }),
+      await versions.store(
+        at,
+        { values, newVersions, channelVersions },
+        {
+          readNulls: (unknown) => readNulls(db, at, unknown),
+          put: (planned) =>
+            putCheckpoint(db, { owner: null, row: [threadId, ns, id, parent], ...rowsOf(at, whole, planned) }),
+        },
       );
     },
     async write(line) {

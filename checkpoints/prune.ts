@@ -6,7 +6,7 @@ import type { Queryable } from "../db/pool.ts";
 import type { Encryption } from "./encryption.ts";
 import { readTuples } from "./read-tuples.ts";
 import { resealVersion } from "./sealed-rows.ts";
-import { isBeforeSends } from "./short-rows.ts";
+import { isBeforeSends, versionsOf } from "./short-rows.ts";
 import { columnsOf } from "./stored-chunks.ts";
 import type { VersionRow } from "./stored-values.ts";
 import { sweepThread } from "./sweep.ts";
@@ -69,7 +69,7 @@ export async function pruneThread(
 function hasValue(checkpoint: string, channel: string, ns: string): string {
   return `exists (select from checkpoint_blobs b
                        where b.thread_id = $1 and b.checkpoint_ns = ${ns} and b.channel = ${channel}
-                         and b.version = ${checkpoint} -> 'channel_versions' ->> ${channel} and b.type <> 'empty')`;
+                         and b.version = ${versionsOf(checkpoint)} ->> ${channel} and b.type <> 'empty')`;
 }
 
 /**

@@ -42,10 +42,9 @@ export async function readKnown(
     values: [at.thread_id, at.checkpoint_ns, ...(checkpointId ? [checkpointId] : [])],
   });
   const [first] = rows;
-  const values = first && versions.values(at, first.checkpoint.channel_versions);
-  if (!values) return undefined;
-  const whole = wholeOf(first);
-  if (whole.checkpoint.v < WITH_ALL_VALUES) return undefined;
+  const whole = first && wholeOf(first);
+  const values = whole && versions.values(at, whole.checkpoint.channel_versions);
+  if (!values || whole.checkpoint.v < WITH_ALL_VALUES) return undefined;
   const writes = rows
     .flatMap(({ task_id, ...row }) => (task_id === null ? [] : [{ ...row, task_id }]))
     .map((row) => openRow(encryption, row, writePlace));

@@ -7,7 +7,8 @@
 import type { Queryable } from "../db/pool.ts";
 import type { Encryption } from "./encryption.ts";
 import { isAsStoredBy, openItem, openRow, versionPlace, writePlace } from "./sealed-rows.ts";
-import { isBeforeSends, wholeOf } from "./short-rows.ts";
+import { isBeforeSends, versionsOf, wholeOf } from "./short-rows.ts";
+import { NULL } from "./triggers.ts";
 import { itemsOf, type ItemsRow, StoredValues, type Value, type VersionRow } from "./stored-values.ts";
 
 export interface StoredTuple {
@@ -72,7 +73,7 @@ export async function readTuples(
       versions as (
         select b.thread_id, b.checkpoint_ns, b.channel, b.version, b.type, b.blob, b.items, b.base_version, b.head, b.tail
           from page p
-         cross join jsonb_each_text(p.checkpoint -> 'channel_versions') v
+         cross join jsonb_each_text(${versionsOf("p.checkpoint")}) v
          cross join lateral (select * from checkpoint_blobs b
                               where b.thread_id = p.thread_id and b.checkpoint_ns = p.checkpoint_ns
                                 and b.channel = v.key and b.version = v.value
@@ -156,7 +157,9 @@ function assemble(rows: readonly Row[], encryption: Encryption | undefined): Sto
       ...row,
       canBuildOn,
       values: Object.entries(row.checkpoint.channel_versions).flatMap(
-        ([channel, version]) => stored.version({ ...row, channel, version: String(version) }) ?? [],
+        ([channel, version]) =>
+          stored.version({ ...row, channel, version: String(version) }) ??
+          (row.nulls.has(channel) ? { channel, type: "json", data: NULL } : []),
       ),
       writes: (writes.get(row.seq) ?? []).map((write) => ({
         ...stored.value(write),

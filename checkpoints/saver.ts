@@ -30,6 +30,7 @@ import { cleanJson } from "../lib/text.ts";
 import { readDeltaHistory } from "./delta-history.ts";
 import { listTuples } from "./list-tuples.ts";
 import { fold, type Tasks, withOrdinal } from "./open-questions.ts";
+import { rowsOf } from "./checkpoint-rows.ts";
 import { dumpValues, dumpWrites, eachOnce } from "./dump-values.ts";
 import { type Encryption, encryptionOf } from "./encryption.ts";
 import { type KnownVersions, versionsOf } from "./known-versions.ts";
@@ -37,11 +38,11 @@ import { loadValue } from "./load-values.ts";
 import { readKnown } from "./read-known.ts";
 import { readTuples, type Selection } from "./read-tuples.ts";
 import { readWaiting, type ThreadCheckpoint } from "./read-waiting.ts";
-import { openRow, sealCheckpoint, sealWrites, writePlace } from "./sealed-rows.ts";
-import { columnsOf } from "./short-rows.ts";
+import { openRow, sealWrites, writePlace } from "./sealed-rows.ts";
 import { Serializer } from "./serializer.ts";
 import { type StepPlace, StepResults } from "./step-results.ts";
 import { deleteThreadCheckpoints } from "./thread-data.ts";
+import { readNulls } from "./read-nulls.ts";
 import { tupleOf } from "./tuple-of.ts";
 import { type Beside, type FilesFrom, putGrouped } from "./put-checkpoint.ts";
 import { type PutWrites, putWritesGrouped, writesBeside } from "./put-writes.ts";
@@ -123,7 +124,7 @@ export class Saver extends PostgresSaver {
           },
     );
     if (!stored) return undefined;
-    if (stored.canBuildOn) this.#versions.saw(at, stored.checkpoint.channel_versions, stored.values);
+    this.#versions.saw(at, stored);
     return tupleOf(stored, this);
   }
 
@@ -161,19 +162,23 @@ export class Saver extends PostgresSaver {
     ]);
     const written = results.length > 0 ? [writesBeside(results), ...beside] : beside;
     const whole = { checkpoint: stripped, metadata: cleanJson(dumped) };
+    const parent = checkpoint_id ?? null;
+    const at = { thread_id, checkpoint_ns, checkpoint_id: checkpoint.id, parent, encryption: this.#encryption };
     const versions = { values, newVersions, channelVersions: checkpoint.channel_versions };
-    await this.#versions.store({ thread_id, checkpoint_ns }, versions, (planned) => {
-      const sealed = sealCheckpoint(this.#encryption, { thread_id, checkpoint_ns }, planned);
-      return putGrouped(this.#pool, {
-        owner,
-        row: [thread_id, checkpoint_ns, checkpoint.id, checkpoint_id ?? null],
-        columns: columnsOf({ thread_id, checkpoint_id: checkpoint.id }, whole, planned),
-        ...(checkpoint_ns === "" && { files: this.filesFrom(checkpoint_id ?? null, metadata) }),
-        ...sealed,
-        items: eachOnce([...sealed.items, ...results.flatMap(({ items }) => items)]),
-        beside: written,
-        lazy,
-      });
+    await this.#versions.store(at, versions, {
+      readNulls: (unknown) => readNulls(this.#pool, at, unknown),
+      put: (planned) => {
+        const { items, ...others } = rowsOf(at, whole, planned);
+        return putGrouped(this.#pool, {
+          owner,
+          row: [thread_id, checkpoint_ns, checkpoint.id, parent],
+          ...(checkpoint_ns === "" && { files: this.filesFrom(parent, metadata) }),
+          ...others,
+          items: eachOnce([...items, ...results.flatMap((result) => result.items)]),
+          beside: written,
+          lazy,
+        });
+      },
     });
     return { configurable: { thread_id, checkpoint_ns, checkpoint_id: checkpoint.id } };
   }

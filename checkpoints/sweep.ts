@@ -7,6 +7,7 @@
  */
 import type { Queryable } from "../db/pool.ts";
 import { collectFiles } from "./files.ts";
+import { versionsOf } from "./short-rows.ts";
 
 export async function sweepThread(tx: Queryable, threadId: string): Promise<void> {
   await tx.query({
@@ -15,7 +16,7 @@ export async function sweepThread(tx: Queryable, threadId: string): Promise<void
       with recursive needed as (
         select b.checkpoint_ns, b.channel, b.version, b.base_version
           from (select distinct c.checkpoint_ns, v.key, v.value
-                  from checkpoints c cross join jsonb_each_text(c.checkpoint -> 'channel_versions') v
+                  from checkpoints c cross join jsonb_each_text(${versionsOf("c.checkpoint")}) v
                  where c.thread_id = $1) used
           join checkpoint_blobs b on b.thread_id = $1 and b.checkpoint_ns = used.checkpoint_ns
                                  and b.channel = used.key and b.version = used.value

@@ -77,7 +77,7 @@ create table checkpoints (
   checkpoint_ns text default ''::text not null,
   checkpoint_id text not null,
   parent_checkpoint_id text,
-  type text,
+  type text default ''::text,
   checkpoint jsonb not null,
   metadata jsonb default '{}'::jsonb not null,
   seq bigint generated always as identity not null,

@@ -27,6 +27,7 @@ interface Stored {
   readonly run: string;
   readonly values: Values;
   readonly versions: Record<string, number>;
+  readonly metadata: object;
   /** What a task has written to it, if it has. */
   write?: { readonly run: string; readonly value: unknown } | undefined;
 }
@@ -48,10 +49,14 @@ const change = fc.oneof(
   fc.record({ kind: fc.constant("replace" as const), list: fc.array(text, { maxLength: 20 }) }),
   fc.record({ kind: fc.constant("clear" as const) }),
 );
+/** A channel that the library keeps null in while a node is due, and whether the checkpoint has a row that may be short. */
+const form = fc.record({ trigger: fc.constantFrom("due", "carried", "done", "none"), short: fc.boolean() });
+type Form = typeof form extends fc.Arbitrary<infer T> ? T : never;
+const TRIGGER = "branch:to:next";
 const operation = fc.oneof(
-  { weight: 8, arbitrary: fc.record({ op: fc.constant("step" as const), by: fc.nat(1), change }) },
+  { weight: 8, arbitrary: fc.record({ op: fc.constant("step" as const), by: fc.nat(1), change, form }) },
   fc.record({ op: fc.constant("load" as const), by: fc.nat(1), at: fc.nat() }),
-  fc.record({ op: fc.constant("fork" as const), by: fc.nat(1), at: fc.nat(), change }),
+  fc.record({ op: fc.constant("fork" as const), by: fc.nat(1), at: fc.nat(), change, form }),
   fc.record({ op: fc.constant("restart" as const), by: fc.nat(1) }),
   fc.record({ op: fc.constant("run" as const) }),
   fc.record({ op: fc.constant("rollback" as const), of: fc.nat() }),
@@ -78,9 +83,8 @@ async function check(pool: pg.Pool, operations: readonly Operation[]): Promise<v
   for (const each of operations) {
     if (each.op === "run") run = randomUUID();
     else if (each.op === "restart") savers[each.by] = new Saver(pool);
-    else if (each.op === "step")
-      await step(savers[each.by]!, model, { run, at: model.stored.length - 1, change: each.change });
-    else if (each.op === "fork") await step(savers[each.by]!, model, { run, at: each.at, change: each.change });
+    else if (each.op === "step") await step(savers[each.by]!, model, { ...each, run, at: model.stored.length - 1 });
+    else if (each.op === "fork") await step(savers[each.by]!, model, { ...each, run });
     else if (each.op === "load") await expectRead(savers[each.by]!, model, pick(model, each.at));
     else await transaction(pool, (tx) => onThread(tx, model, each));
   }
@@ -92,7 +96,7 @@ async function check(pool: pg.Pool, operations: readonly Operation[]): Promise<v
 async function step(
   saver: Saver,
   model: Model,
-  { run, at, change: by }: { run: string; at: number; change: Change },
+  { run, at, change: by, form: { trigger, short } }: { run: string; at: number; change: Change; form: Form },
 ): Promise<void> {
   const parent = pick(model, at);
   const said = changed((parent?.values["said"] as string[] | undefined) ?? BEGINNING, by);
@@ -109,12 +113,26 @@ async function step(
     files: { ...(parent?.values["files"] as object | undefined), [`f${said.length}`]: written },
     small: said.length,
   };
-  const versions = Object.fromEntries(
-    Object.keys(values).map((channel) => [channel, saver.getNextVersion(parent?.versions[channel])]),
+  if (trigger === "due") values[TRIGGER] = null;
+  const fresh = [...Object.keys(values), ...(trigger === "done" ? [TRIGGER] : [])];
+  const newVersions = Object.fromEntries(
+    fresh.map((channel) => [channel, saver.getNextVersion(parent?.versions[channel])]),
   );
+  // As of a graph that does not have the node: the version goes on, the value is not said.
+  const carried = trigger === "carried" ? parent?.versions[TRIGGER] : undefined;
+  const versions = { ...newVersions, ...(carried !== undefined && { [TRIGGER]: carried }) };
+  const isNull = carried !== undefined && parent?.values[TRIGGER] === null;
   const checkpoint = { ...emptyCheckpoint(), id: uuid6(0), channel_values: values, channel_versions: versions };
-  model.stored.push({ id: checkpoint.id, parent: parent?.id, run, values: structuredClone(values), versions });
-  await saver.put(config, checkpoint, { source: "loop", step: 1, parents: {} }, versions);
+  const metadata = { source: "loop", step: 1, parents: {}, ...(short && { thread_id: model.thread }) } as const;
+  model.stored.push({
+    id: checkpoint.id,
+    parent: parent?.id,
+    run,
+    values: structuredClone({ ...values, ...(isNull && { [TRIGGER]: null }) }),
+    versions,
+    metadata: { ...metadata, run_id: run },
+  });
+  await saver.put(config, checkpoint, metadata, newVersions);
   said.push("changed in place afterwards");
 }
 
@@ -139,6 +157,10 @@ async function onThread(tx: Queryable, model: Model, each: Operation): Promise<v
     await copyThreadCheckpoints(tx, model.thread, copy);
     await deleteThreadCheckpoints(tx, model.thread);
     model.thread = copy;
+    model.stored = model.stored.map((stored) => ({
+      ...stored,
+      metadata: { ...stored.metadata, ...("thread_id" in stored.metadata && { thread_id: copy }) },
+    }));
   } else if (each.op === "prune") {
     await pruneThread(tx, model.thread, { keep: each.keep });
     model.stored = model.stored.filter(({ id }, i) => i >= model.stored.length - each.keep || !parents.has(id));
@@ -172,7 +194,9 @@ async function expectAsModelled(pool: pg.Pool, model: Model): Promise<void> {
   expect(listed.map(({ checkpoint }) => checkpoint.id)).toEqual(model.stored.map(({ id }) => id).toReversed());
   for (const [i, stored] of model.stored.toReversed().entries()) {
     for (const tuple of [listed[i], await saver.getTuple(configOf(model, stored))]) {
+      expect(tuple?.checkpoint).toMatchObject({ channel_values: stored.values, channel_versions: stored.versions });
       expect(tuple?.checkpoint.channel_values).toEqual(stored.values);
+      expect(tuple?.metadata).toEqual(stored.metadata);
       expect(tuple?.pendingWrites?.map(([, , value]) => value)).toEqual(stored.write ? [stored.write.value] : []);
     }
   }
@@ -192,7 +216,7 @@ async function expectNoGarbage(pool: pg.Pool, model: Model): Promise<void> {
     [model.thread],
   );
   expect(unused).toEqual([]);
-  const channels = 4;
+  const channels = 5;
   expect(await count(pool, "checkpoint_blobs", model.thread)).toBeLessThanOrEqual(channels * model.stored.length);
   while (model.stored.length > 0) await transaction(pool, (tx) => onThread(tx, model, { op: "rollback", of: 0 }));
   for (const table of ["checkpoints", "checkpoint_blobs", "checkpoint_writes", "checkpoint_items"]) {

@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { deflateRawSync } from "node:zlib";
 import { AIMessage, HumanMessage } from "@langchain/core/messages";
 import { MessagesAnnotation, StateGraph } from "@langchain/langgraph";
+import { emptyCheckpoint, uuid6 } from "@langchain/langgraph-checkpoint";
 import { PostgresSaver } from "@langchain/langgraph-checkpoint-postgres";
 import fc from "fast-check";
 import type pg from "pg";
@@ -15,6 +16,7 @@ import { pack, unpack } from "../../checkpoints/packed-text.ts";
 import { pruneSupersededWrites, pruneThread } from "../../checkpoints/prune.ts";
 import { resealCopy } from "../../checkpoints/reseal.ts";
 import type { Saver } from "../../checkpoints/saver.ts";
+import { columnsOf, wholeOf } from "../../checkpoints/short-rows.ts";
 import { asSealed, itemPlace, versionPlace, writePlace } from "../../checkpoints/sealed-rows.ts";
 import { copyThreadCheckpoints } from "../../checkpoints/thread-data.ts";
 import type { Owner } from "../../db/fence.ts";
@@ -141,32 +143,52 @@ async function storeAsBefore(pool: pg.Pool, thread_id: string): Promise<void> {
       await pool.query(`update ${table} set blob = $2 where ctid = $1`, [row.ctid, asBefore(row.blob, place)]);
     }
   }
+}
+
+/** The checkpoints of a thread as they were stored before there were short rows, or before these were shorter. */
+async function storeRowsAsBefore(pool: pg.Pool, thread_id: string, form: "whole" | "short"): Promise<void> {
   const { rows } = await pool.query("select * from checkpoints where thread_id = $1 and rest is not null", [thread_id]);
   expect(rows.length).toBeGreaterThan(0);
-  for (const { seq, checkpoint_id, checkpoint, metadata, rest } of rows) {
-    await pool.query("update checkpoints set checkpoint = $2, metadata = $3, rest = null where seq = $1", [
-      seq,
-      { ...checkpoint, ...JSON.parse(ofCheckpoints.expand(unpack(rest))), id: checkpoint_id },
-      { parents: {}, ...metadata, thread_id },
+  for (const row of rows) {
+    const { checkpoint, metadata, nulls } = wholeOf<{ channel_versions: Record<string, number> }>(row);
+    for (const channel of nulls) {
+      await pool.query(
+        `insert into checkpoint_blobs (thread_id, channel, version, type, blob) values ($1, $2, $3, 'json', 'null')
+             on conflict do nothing`,
+        [thread_id, channel, String(checkpoint.channel_versions[channel])],
+      );
+    }
+    const { id: _, channel_versions, ...rest } = checkpoint as typeof checkpoint & { id: string };
+    const { parents: __, thread_id: ___, ...others } = metadata;
+    await pool.query("update checkpoints set checkpoint = $2, metadata = $3, rest = $4, type = null where seq = $1", [
+      row.seq,
+      form === "whole" ? checkpoint : { v: "", channel_versions },
+      form === "whole" ? metadata : others,
+      form === "whole" ? null : pack(ofCheckpoints.abbreviate(JSON.stringify(rest))),
     ]);
   }
 }
 
-test.each([["in clear"], ["encrypted"]])(
-  "rows of before are read, and a conversation goes on upon them: %s",
-  async (how) => {
-    await using db = await testDatabase();
-    if (how === "encrypted") encryptWith(db.pool, [key]);
-    const owner = await talk(db.pool, 3);
-    const before = await historyOf(db.pool, owner.thread_id);
+test.each([
+  ["whole", "in clear"],
+  ["whole", "encrypted"],
+  ["short", "in clear"],
+  ["short", "encrypted"],
+] as const)("rows of before are read, and a conversation goes on upon them: %s, %s", async (form, how) => {
+  await using db = await testDatabase();
+  if (how === "encrypted") encryptWith(db.pool, [key]);
+  const owner = await talk(db.pool, 3);
+  const before = await historyOf(db.pool, owner.thread_id);
 
-    await storeAsBefore(db.pool, owner.thread_id);
-    expect(await historyOf(db.pool, owner.thread_id)).toEqual(before);
-    await say(db.pool, owner, "Go on. ".repeat(100));
-    expect(await historyOf(db.pool, owner.thread_id)).toEqual(expect.arrayContaining(before as unknown[]));
-    expect(await saidIn(db.pool, owner)).toHaveLength(8);
-  },
-);
+  if (form === "whole") await storeAsBefore(db.pool, owner.thread_id);
+  await storeRowsAsBefore(db.pool, owner.thread_id, form);
+  expect(await historyOf(db.pool, owner.thread_id)).toEqual(before);
+  await say(db.pool, owner, "Go on. ".repeat(100));
+  expect(await historyOf(db.pool, owner.thread_id)).toEqual(expect.arrayContaining(before as unknown[]));
+  expect(await saidIn(db.pool, owner)).toHaveLength(8);
+  const calm = { filter: { parents: {}, thread_id: owner.thread_id, ls_integration: "langgraph" } };
+  expect(await gather(runOn(db.pool, owner).saver.list(runOn(db.pool, owner).config, calm))).toHaveLength(12);
+});
 
 test.each([["in clear"], ["encrypted"]])("a copy is the same, of its own thread, also pruned: %s", async (how) => {
   await using db = await testDatabase();
@@ -208,18 +230,99 @@ test("a row is short only where the stock saver cannot read the checkpoint, and 
   expect((await isShort(small.thread_id))[0]).toBe(false);
   const stock = new PostgresSaver(db.pool);
   await expect(stock.getTuple({ configurable: { thread_id: long.thread_id } })).rejects.toThrow(
-    /Unknown serialization type/,
+    /cannot call jsonb_each_text on a non-object/,
   );
 });
 
-test("a Pawl from before short rows fails at one, since it would take what is not there for empty", async () => {
+test("a Pawl from before fails at a short row, since it would take what is not there for empty", async () => {
   await using db = await testDatabase();
   await talk(db.pool, 1);
 
-  // What its statements ask of each checkpoint.
-  const asked = db.pool.query("select from checkpoints where (checkpoint ->> 'v')::int < 4");
+  // What its statements ask of each checkpoint that they read, or look for what is not used any more in.
+  const asked = db.pool.query("select jsonb_each_text(checkpoint -> 'channel_versions') from checkpoints");
 
-  await expect(asked).rejects.toThrow(/invalid input syntax for type integer/);
+  await expect(asked).rejects.toThrow(/cannot call jsonb_each_text on a non-object/);
+});
+
+test("a short row says all that its checkpoint says", () => {
+  const time = fc.date({ noInvalidDate: true }).map((date) => date.toISOString());
+  const thread = { thread_id: "thread" };
+  const versions = fc.dictionary(fc.oneof(fc.string(), fc.constantFrom("__start__", "branch:to:a")), fc.nat());
+  const others = fc.dictionary(fc.string(), fc.jsonValue());
+  fc.assert(
+    fc.property(
+      fc.record({
+        id: fc.oneof(fc.uuid({ version: 6 }), fc.string(), fc.constant(uuid6(0))),
+        ts: fc.oneof(time, fc.string(), fc.constant(new Date().toISOString())),
+        channel_versions: versions,
+        versions_seen: fc.dictionary(fc.string(), versions),
+      }),
+      fc.record({ parents: others, others, integration: fc.constantFrom(undefined, null, "langgraph", "another") }),
+      fc.array(fc.constantFrom("branch:to:a", "__start__")),
+      (checkpoint, { parents, others: more, integration }, nulls) => {
+        const at = { ...thread, checkpoint_id: checkpoint.id };
+        const whole = {
+          checkpoint: { v: 4, ...checkpoint },
+          metadata: { ...more, ...(integration !== undefined && { ls_integration: integration }), parents, ...thread },
+        };
+        const columns = columnsOf(at, whole, { inPieces: true, nulls: new Set(nulls) });
+        const { rest, ...stored } = columns;
+        expect(rest).not.toBeNull();
+        const said = wholeOf({
+          ...at,
+          ...(JSON.parse(JSON.stringify(stored)) as typeof stored & { checkpoint: { channel_versions: unknown } }),
+          rest,
+        });
+        expect(said).toEqual({
+          ...(JSON.parse(JSON.stringify(whole)) as object),
+          nulls: new Set(nulls.filter((channel) => Object.hasOwn(checkpoint.channel_versions, channel))),
+        });
+      },
+    ),
+  );
+});
+
+/** Stores a checkpoint with new versions, and with others that it carries on without their values. */
+async function put(
+  { saver, config }: ReturnType<typeof runOn>,
+  values: Record<string, unknown>,
+  { newVersions, others }: { newVersions: Record<string, number>; others?: Record<string, number> },
+): Promise<void> {
+  const versions = { ...others, ...newVersions };
+  const checkpoint = { ...emptyCheckpoint(), id: uuid6(0), channel_values: values, channel_versions: versions };
+  const metadata = { source: "loop", step: 1, parents: {}, thread_id: config.configurable.thread_id } as const;
+  await saver.put(config, checkpoint, metadata, newVersions);
+}
+
+/** Rows of values of the channel that says that the node is due. */
+async function triggerRows(pool: pg.Pool, { thread_id }: Owner): Promise<string[]> {
+  const { rows } = await pool.query<{ type: string }>(
+    "select type from checkpoint_blobs where thread_id = $1 and channel = 'branch:to:answer'",
+    [thread_id],
+  );
+  return rows.map(({ type }) => type);
+}
+
+test("that a node is due takes a row of its own only where values are encrypted", async () => {
+  await using db = await testDatabase();
+  expect(await triggerRows(db.pool, await talk(db.pool, 2))).toEqual([]);
+
+  encryptWith(db.pool, [key]);
+  expect(await triggerRows(db.pool, await talk(db.pool, 2))).toEqual(["sealed:json", "sealed:json"]);
+});
+
+test("the stock saver reads that a node is due where nothing else keeps it from reading, whoever stored it first", async () => {
+  await using db = await testDatabase();
+  const owner = await newThread(db.pool);
+  const due = { "branch:to:answer": 1.25 };
+  const run = runOn(db.pool, owner);
+  await put(run, { said: [passage(0)], "branch:to:answer": null }, { newVersions: { said: 1.25, ...due } });
+  expect(await triggerRows(db.pool, owner)).toEqual([]);
+
+  await put(run, { said: [] }, { newVersions: { said: 2.25 }, others: due });
+
+  const read = await new PostgresSaver(db.pool).getTuple({ configurable: { thread_id: owner.thread_id } });
+  expect(read?.checkpoint.channel_values).toEqual({ said: [], "branch:to:answer": null });
 });
 
 test("checkpoints are found by what their metadata says, also by what a short row leaves out", async () => {
@@ -232,4 +335,6 @@ test("checkpoints are found by what their metadata says, also by what a short ro
   expect(await found({ thread_id: owner.thread_id, source: "input", parents: {} })).toHaveLength(2);
   expect(await found({ thread_id: randomUUID() })).toHaveLength(0);
   expect((await found({ step: 1 }))[0]?.metadata).toMatchObject({ step: 1, thread_id: owner.thread_id, mood: "calm" });
+  await put(runOn(db.pool, owner), { said: [passage(0)] }, { newVersions: { said: 1.25 } });
+  expect(await found({ ls_integration: "langgraph" })).toHaveLength(6);
 });

@@ -5,10 +5,13 @@ import { PostgresSaver } from "@langchain/langgraph-checkpoint-postgres";
 import fc from "fast-check";
 import type pg from "pg";
 import { expect, test } from "vitest";
+import { FilesInPostgres } from "../../checkpoints/files.ts";
 import { pruneThread } from "../../checkpoints/prune.ts";
 import { Saver } from "../../checkpoints/saver.ts";
 import { deleteRunCheckpoints, deleteThreadCheckpoints } from "../../checkpoints/thread-data.ts";
+import type { Owner } from "../../db/fence.ts";
 import { transaction } from "../../db/pool.ts";
+import { noFiles } from "../../lib/file-versions.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
 import { count, gather, lockWaiters, newThread, runOn, saying } from "./support.ts";
 
@@ -195,6 +198,54 @@ test("a message is stored once, though it is in a task's writes and in the list"
   await saying(long(0), long(1), long(2)).invoke({}, runOn(db.pool, owner).config);
 
   expect(await count(db.pool, "checkpoint_items", owner.thread_id)).toBe(3);
+});
+
+/** Of 2,000 checkpoints, which nothing analyses by itself. */
+async function longThread(pool: pg.Pool): Promise<Owner> {
+  const owner = await newThread(pool);
+  await pool.query("alter table checkpoints set (autovacuum_enabled = off)");
+  await pool.query(
+    `insert into checkpoints (thread_id, checkpoint_id, checkpoint, files)
+     select $1, n::text, '{}', '' from generate_series(1, 2000) n`,
+    [owner.thread_id],
+  );
+  return owner;
+}
+
+/** Rows that the transaction has read so far. */
+async function checkpointsFetched(tx: Tx): Promise<number> {
+  const { rows } = await tx.query<{ rows: string }>(
+    "select idx_tup_fetch + seq_tup_read as rows from pg_stat_xact_user_tables where relname = 'checkpoints'",
+  );
+  return Number(rows[0]?.rows);
+}
+
+test("a step finds the files of the one before in one row of a long thread, also where nothing has been analysed", async () => {
+  await using db = await testDatabase();
+  const { thread_id } = await longThread(db.pool);
+
+  const fetched = await transaction(db.pool, async (tx) => {
+    const config = { configurable: { thread_id, checkpoint_ns: "", checkpoint_id: "2000" } };
+    await put(new Saver(tx as unknown as pg.Pool), config, ["said"]);
+    return checkpointsFetched(tx);
+  });
+
+  expect(fetched).toBe(1);
+});
+
+test("the newest files of a long thread are found in a few rows, at a checkpoint that is stored and at one that is not", async () => {
+  await using db = await testDatabase();
+  const owner = await longThread(db.pool);
+  await db.pool.query("analyze checkpoints");
+
+  for (const checkpointId of ["1000", "not stored yet"]) {
+    const fetched = await transaction(db.pool, async (tx) => {
+      const files = new FilesInPostgres({ db: tx, owner, encryption: undefined, checkpointId });
+      expect(await files.newest()).toBe(noFiles);
+      return checkpointsFetched(tx);
+    });
+    expect(fetched).toBeLessThan(10);
+  }
 });
 
 test("what a step stores does not grow with the history", async () => {
