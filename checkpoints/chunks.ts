@@ -3,7 +3,7 @@
  * serializer makes of the value as a whole. A list of messages has one piece for each message.
  */
 import { DeltaSnapshot, type SerializerProtocol } from "@langchain/langgraph-checkpoint";
-import type { Chunk } from "./chunk.ts";
+import { Chunk } from "./chunk.ts";
 import { type Unchanged, unchangedOf } from "./list-elements.ts";
 import { MAX_PIECE, segmentsOf } from "./segments.ts";
 import { dumpItem } from "./serializer.ts";
@@ -41,22 +41,15 @@ async function chunksOfList(
   const changed = list.slice(head, list.length - tail);
   // Not by `map`: a list may have holes, and its length is what counts.
   const chunks = await all(Array.from(changed, (item, i) => element(head + i === 0 ? "[" : ",", item, serde)));
-  const parts = chunks?.map((chunk) => {
-    const [first = chunk, ...others] = partsOf(chunk);
-    return [{ ...first, element: { size: 1 + others.length } }, ...others];
-  });
-  return parts && [...headChunks, ...parts.flat(), ...tailChunks];
+  const elements = chunks?.map(partsOf);
+  for (const [first, ...others] of elements ?? []) if (first) first.size = 1 + others.length;
+  return elements && [...headChunks, ...elements.flat(), ...tailChunks];
 }
 
-/** Undefined where one of them is. */
+/** Undefined where one of them is. All are waited for at once: a second one that fails is not left alone with it. */
 async function all(chunks: Target["chunks"]): Promise<Chunk[] | undefined> {
-  const found: Chunk[] = [];
-  for (const each of chunks) {
-    const chunk = each instanceof Promise ? await each : each;
-    if (!chunk) return undefined;
-    found.push(chunk);
-  }
-  return found;
+  const found = await Promise.all(chunks.map(async (chunk) => chunk));
+  return found.every((chunk) => chunk !== undefined) ? found : undefined;
 }
 
 interface Target {
@@ -67,7 +60,7 @@ interface Target {
 function addList(lead: string, list: readonly unknown[], { chunks, serde }: Target): void {
   // By index, not by iteration: a list may have holes, and its length is what counts.
   for (let i = 0; i < list.length; i += 1) chunks.push(element(i === 0 ? `${lead}[` : ",", list[i], serde));
-  chunks.push({ text: "]", bodyAt: 1 });
+  chunks.push(new Chunk("]", { bodyAt: 1 }));
 }
 
 function addRecord(record: Readonly<Record<string, unknown>>, { chunks, serde }: Target): void {
@@ -78,12 +71,12 @@ function addRecord(record: Readonly<Record<string, unknown>>, { chunks, serde }:
     else chunks.push(element(`${lead}${JSON.stringify(key)}:`, value, serde));
     lead = ",";
   }
-  chunks.push({ text: lead === "{" ? "{}" : "}", bodyAt: 1 });
+  chunks.push(new Chunk(lead === "{" ? "{}" : "}", { bodyAt: 1 }));
 }
 
 function element(lead: string, value: unknown, serde: SerializerProtocol): Chunk | Promise<Chunk | undefined> {
   const text = dumpItem(value);
-  return text === undefined ? unusual(lead, value, serde) : { text: lead + text, bodyAt: lead.length };
+  return text === undefined ? unusual(lead, value, serde) : new Chunk(lead + text, { bodyAt: lead.length });
 }
 
 /** Inside a list, since a value that stands alone may have a form of its own (bytes). Undefined for what has no JSON. */
@@ -92,14 +85,13 @@ async function unusual(lead: string, value: unknown, serde: SerializerProtocol):
   const list = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString();
   // In the place of a list with what it cannot serialize the serializer puts a text that says so.
   if (type !== "json" || !list.startsWith("[") || list.includes(CIRCLE)) return undefined;
-  return { text: lead + list.slice(1, -1), bodyAt: lead.length };
+  return new Chunk(lead + list.slice(1, -1), { bodyAt: lead.length });
 }
 
 /** A long element is several chunks, so that it can change in one place. */
 function partsOf(chunk: Chunk): Chunk[] {
-  const { text, bodyAt } = chunk;
-  if (text.length <= MAX_PIECE) return [chunk];
-  return segmentsOf(text, bodyAt).map((segment) => ({ ...segment, bodyAt: 0 }));
+  if (chunk.length <= MAX_PIECE) return [chunk];
+  return segmentsOf(chunk.text, chunk.bodyAt).map(({ text, isString }) => new Chunk(text, { isString }));
 }
 
 /** Lists and objects that JSON shows as they are. An object with a form of its own is one element. */

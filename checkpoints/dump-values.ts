@@ -61,7 +61,7 @@ export function eachOnce(items: readonly Item[]): Item[] {
 async function dump(value: unknown, serde: SerializerProtocol, before?: readonly Chunk[]): Promise<Dumped> {
   const chunks = await chunksOf(value, serde, before);
   if (!chunks) return dumpWhole(value, serde);
-  const length = chunks.reduce((sum, { text }) => sum + text.length, 0);
+  const length = chunks.slice(0, MIN_CHUNKED).reduce((sum, chunk) => sum + chunk.length, 0);
   return length < MIN_CHUNKED ? wholeOf(chunks) : { chunks };
 }
 

@@ -48,16 +48,14 @@ function plain(value: unknown, depth: number): unknown {
   if (typeof value !== "object" || value === null) return value;
   if (depth > MAX_DEPTH) throw NOT_KNOWN;
   const prototype: unknown = Object.getPrototypeOf(value);
-  if (Array.isArray(value)) {
-    if (prototype !== Array.prototype || "toJSON" in value) throw NOT_KNOWN;
-    return plainItems(value, depth, plain);
-  }
+  if (Array.isArray(value)) return plainItems(value, depth, plain);
   if (prototype === Object.prototype || prototype === null) return plainFields(value as Fields, depth, plain);
   if (isMessage(value, prototype)) return plainMessage(value, depth);
   return plainObject(value, depth);
 }
 
 function plainItems(items: readonly unknown[], depth: number, each: typeof plain): readonly unknown[] {
+  if (Object.getPrototypeOf(items) !== Array.prototype || "toJSON" in items) throw NOT_KNOWN;
   let copy: unknown[] | undefined;
   for (let index = 0; index < items.length; index++) {
     const item = items[index];
@@ -138,7 +136,7 @@ function plainField(value: unknown, depth: number): unknown {
   if (typeof value !== "object" || value === null) return plain(value, depth);
   if (depth > MAX_DEPTH) throw NOT_KNOWN;
   const prototype: unknown = Object.getPrototypeOf(value);
-  if (prototype === Array.prototype && Array.isArray(value)) return plainItems(value, depth, plainField);
+  if (Array.isArray(value)) return plainItems(value, depth, plainField);
   if (prototype === Object.prototype || prototype === null) {
     const object = value as Fields;
     if ("lc" in object || isEscapeMark(object)) return { __lc_escaped__: plain(object, depth + 1) };

@@ -187,8 +187,7 @@ const ENTRY = 125;
 
 function sizeOf({ chunked, whole }: Known): number {
   if (whole) return ENTRY + whole.length;
-  const chunks = chunked?.chunks ?? [];
-  return chunks.reduce((sum, { text, form }) => sum + text.length + (form?.line.length ?? 0), ENTRY);
+  return ENTRY + (chunked?.sums.size ?? 0);
 }
 
 function keyOf({ thread_id, checkpoint_ns }: GraphPlace): string {

@@ -2,7 +2,7 @@
  * The elements of a list that is stored as chunks. Each is parsed once for as long as its chunks are known, and serves in
  * both directions: states are built from it, and a value that is still the same is not serialized again.
  */
-import { type Chunk, type ListElement, textOf } from "./chunk.ts";
+import { Chunk } from "./chunk.ts";
 import { isDumpedAs } from "./dump.ts";
 
 /** As `JSON.parse` makes them; undefined for what is no list, and where it is not known where one of them ends. */
@@ -38,54 +38,56 @@ export function unchangedOf(list: readonly unknown[], before: readonly Chunk[]):
   return {
     head,
     tail,
-    headChunks: before.slice(0, endOf(spans[head - 1])),
+    headChunks: before.slice(0, spans[head - 1]?.end ?? 0),
     tailChunks: tail > 0 ? before.slice(spans.at(-tail)?.at) : [CLOSE],
   };
 }
 
 /** Behind the last element of a list. */
-const CLOSE: Chunk = { text: "]", bodyAt: 1 };
+const CLOSE = new Chunk("]", { bodyAt: 1 });
 
-/** An element, and the index of its first chunk. */
+/** An element: its first chunk, and where in the list of chunks it begins and ends. */
 interface Span {
+  readonly chunk: Chunk;
   readonly at: number;
-  readonly element: ListElement;
+  readonly end: number;
 }
 
 /** Of a list the elements up to the first of which it is not known where it ends. */
 function spansOf(chunks: readonly Chunk[]): Span[] {
   const spans: Span[] = [];
   if (chunks.at(-1)?.text !== CLOSE.text) return spans;
-  for (let at = 0; at < chunks.length - 1; at = endOf(spans.at(-1))) {
-    const element = elementAt(chunks[at], at === 0 ? "[" : ",");
-    if (!element) break;
-    spans.push({ at, element });
+  for (let at = 0; at < chunks.length - 1; at = endOf(spans)) {
+    const chunk = chunks[at];
+    if (!chunk) break;
+    chunk.size ??= sizeOf(chunk, at === 0 ? "[" : ",");
+    if (chunk.size === undefined) break;
+    spans.push({ chunk, at, end: at + chunk.size });
   }
   return spans;
 }
 
-function areAll(spans: readonly Span[], chunks: readonly Chunk[]): boolean {
-  return spans.length > 0 && endOf(spans.at(-1)) === chunks.length - 1;
+function endOf(spans: readonly Span[]): number {
+  return spans.at(-1)?.end ?? 0;
 }
 
-function endOf(span: Span | undefined): number {
-  return span ? span.at + span.element.size : 0;
+function areAll(spans: readonly Span[], chunks: readonly Chunk[]): boolean {
+  return spans.length > 0 && endOf(spans) === chunks.length - 1;
 }
 
 /** Of a chunk from a row it has to be found out. A long element begins with a chunk of nothing but its comma or bracket. */
-function elementAt(chunk: Chunk | undefined, lead: string): ListElement | undefined {
-  if (!chunk?.text.startsWith(lead)) return undefined;
-  if (!chunk.element && chunk.text !== lead) {
-    try {
-      chunk.element = { size: 1, json: JSON.parse(chunk.text.slice(1)) };
-    } catch {
-      return undefined; // a value that only begins like a list of elements
-    }
+function sizeOf(chunk: Chunk, lead: string): number | undefined {
+  if (chunk.length === 1 || !chunk.text.startsWith(lead)) return undefined;
+  try {
+    chunk.json([]);
+    return 1;
+  } catch {
+    return undefined; // a value that only begins like a list of elements
   }
-  return chunk.element;
 }
 
-function jsonOf({ at, element }: Span, chunks: readonly Chunk[]): unknown {
-  element.json ??= JSON.parse(textOf(chunks.slice(at, at + element.size)).slice(1));
-  return element.json;
+function jsonOf({ chunk, at, end }: Span, chunks: readonly Chunk[]): unknown {
+  return chunk.json(end === at + 1 ? NONE : chunks.slice(at + 1, end));
 }
+
+const NONE: readonly Chunk[] = [];

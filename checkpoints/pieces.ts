@@ -30,8 +30,11 @@ export function plainHash(uuid: string): string {
 
 export function packPiece(hashOfText: string, text: string): Uint8Array {
   if (text.length < MIN_PACKED) return pack(text);
-  const packed = kept.get(hashOfText)?.packed ?? pack(text);
-  kept.set(hashOfText, { text, packed }, text.length + packed.length);
+  const known = kept.get(hashOfText);
+  if (known?.packed) return known.packed;
+  // Copies: a part of a string holds the whole string, and a small buffer the block of memory that it is part of.
+  const packed = new Uint8Array(pack(text));
+  kept.set(hashOfText, { text: known?.text ?? Buffer.from(text).toString(), packed }, text.length + packed.length);
   return packed;
 }
 

@@ -34,7 +34,11 @@ export function revive(value: unknown): unknown {
 function reviveAt(value: unknown, place: Place, depth: number): unknown {
   if (typeof value !== "object" || value === null) return value;
   refuseTooDeep(depth);
-  if (Array.isArray(value)) return value.map((item) => reviveAt(item, place, depth + 1));
+  if (Array.isArray(value)) {
+    const items: unknown[] = [];
+    for (const item of value) items.push(reviveAt(item, place, depth + 1));
+    return items;
+  }
   const record = value as StoredRecord;
   if (record["lc"] === 1 && record["type"] === "constructor" && !place.isEscaped) return reviveObject(record, depth);
   if (place.inFields && isEscapeMark(record)) return reviveAt(record["__lc_escaped__"], ESCAPED, depth + 1);
@@ -49,12 +53,13 @@ function reviveAt(value: unknown, place: Place, depth: number): unknown {
   return copy["lc"] === 2 ? reviveType(copy) : copy;
 }
 
-/** What is not built stays as it is. */
+/** What is not built stays as it is, in a copy. */
 function copyOf(value: unknown, depth: number): unknown {
   if (typeof value !== "object" || value === null) return value;
   refuseTooDeep(depth);
-  if (Array.isArray(value)) return value.map((item) => copyOf(item, depth + 1));
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, copyOf(item, depth + 1)]));
+  const copies: [string, unknown][] = [];
+  for (const [key, item] of Object.entries(value)) copies.push([key, copyOf(item, depth + 1)]);
+  return Array.isArray(value) ? copies.map(([, item]) => item) : Object.fromEntries(copies);
 }
 
 function refuseTooDeep(depth: number): void {

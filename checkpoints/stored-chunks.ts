@@ -3,7 +3,7 @@
  * of `checkpoint_items`; `items` names those rows in order. JSON text has neither line breaks nor marks of its own.
  */
 import { ofMessages } from "./abbreviations.ts";
-import type { Chunk, ChunkForm } from "./chunk.ts";
+import { Chunk, type ChunkForm } from "./chunk.ts";
 import { pack, unpack } from "./packed-text.ts";
 import { hashOf, packPiece } from "./pieces.ts";
 import { MIN_PIECE, segmentsOf } from "./segments.ts";
@@ -82,6 +82,6 @@ export function chunksOfRow(
     const own = (items ?? []).slice(used, used + others.length);
     used += own.length;
     const rest = others.map((literal, i) => itemOf(own[i] ?? "") + ofMessages.expand(literal));
-    return { text: ofMessages.expand(first) + rest.join(""), bodyAt: 0, form: { line, items: own } };
+    return new Chunk(ofMessages.expand(first) + rest.join(""), { form: { line, items: own } });
   });
 }

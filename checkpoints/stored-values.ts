@@ -1,8 +1,8 @@
 /** Puts values together from the rows that hold them. */
 import type { Chunk } from "./chunk.ts";
 import { pieceText } from "./pieces.ts";
-import { CHUNKED, chunksOfRow, weightOf } from "./stored-chunks.ts";
-import { applyDelta, type KnownVersion } from "./versions.ts";
+import { CHUNKED, chunksOfRow } from "./stored-chunks.ts";
+import { type KnownVersion, versionOn, wholeVersion } from "./versions.ts";
 
 /** A value as it is stored (load-values.ts). */
 export interface Value {
@@ -99,10 +99,8 @@ export class StoredValues {
 
   #onBase(row: VersionRow, base: KnownVersion | undefined): KnownVersion {
     const own = this.#own(row);
-    const { version } = row;
-    if (row.base_version === null || !base) return { version, chunks: own, weight: 0 };
-    const chunks = applyDelta(base.chunks, own, row);
-    return { version, chunks, base: base.version, weight: base.weight + weightOf(own) };
+    if (row.base_version === null || !base) return wholeVersion(row.version, own);
+    return versionOn(base, own, row);
   }
 
   #own(row: ValueRow): Chunk[] {

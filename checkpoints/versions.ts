@@ -14,6 +14,15 @@ export interface KnownVersion {
   readonly base?: string;
   /** Of the deltas from the last whole up to here. */
   readonly weight: number;
+  /** Of all chunks. */
+  readonly sums: Sums;
+}
+
+interface Sums {
+  /** What a whole weighs. */
+  readonly whole: number;
+  /** What is kept in memory, in characters. */
+  readonly size: number;
 }
 
 export interface VersionPlan {
@@ -28,16 +37,50 @@ export interface VersionPlan {
 }
 
 export function planVersion(version: string, chunks: readonly Chunk[], base: KnownVersion | undefined): VersionPlan {
-  if (!base) return { own: chunks, fresh: chunks, known: { version, chunks, weight: 0 } };
+  if (!base) return { own: chunks, fresh: chunks, known: wholeVersion(version, chunks) };
   const { head, tail } = overlap(base.chunks, chunks);
   const fresh = chunks.slice(head, chunks.length - tail);
-  const [more, whole] = [weightOf(fresh), weightOf(chunks)];
+  const more = weightOf(fresh);
+  const sums = exchanged(base.sums, base.chunks.slice(head, base.chunks.length - tail), fresh);
   const weight = base.weight + more;
-  if (weight < whole && 2 * more < whole) {
-    const known = { version, chunks, base: base.version, weight };
+  if (weight < sums.whole && 2 * more < sums.whole) {
+    const known = { version, chunks, base: base.version, weight, sums };
     return { own: fresh, needs: base.version, delta: { head, tail }, fresh, known };
   }
-  return { own: chunks, needs: base.version, fresh, known: { version, chunks, weight: 0 } };
+  return { own: chunks, needs: base.version, fresh, known: { version, chunks, weight: 0, sums } };
+}
+
+export function wholeVersion(version: string, chunks: readonly Chunk[]): KnownVersion {
+  return { version, chunks, weight: 0, sums: { whole: weightOf(chunks), size: sizeOf(chunks) } };
+}
+
+/** What a row holds that is a delta on `base`. */
+export function versionOn(
+  base: KnownVersion,
+  own: readonly Chunk[],
+  { version, head, tail }: { readonly version: string; readonly head: number; readonly tail: number },
+): KnownVersion {
+  const end = base.chunks.length - tail;
+  if (head > end) throw new Error("A stored version does not fit the one it builds on");
+  return {
+    version,
+    chunks: [...base.chunks.slice(0, head), ...own, ...base.chunks.slice(end)],
+    base: base.version,
+    weight: base.weight + weightOf(own),
+    sums: exchanged(base.sums, base.chunks.slice(head, end), own),
+  };
+}
+
+function exchanged({ whole, size }: Sums, gone: readonly Chunk[], fresh: readonly Chunk[]): Sums {
+  return { whole: whole - weightOf(gone) + weightOf(fresh), size: size - sizeOf(gone) + sizeOf(fresh) };
+}
+
+/** A text or what it was parsed to; of a long element both. */
+function sizeOf(chunks: readonly Chunk[]): number {
+  let size = 0;
+  for (const { length, isString, form } of chunks)
+    size += (isString === undefined ? 1 : 2) * length + (form?.line.length ?? 0);
+  return size;
 }
 
 /** How many chunks the two have in common at the beginning and, of the rest, at the end. */
@@ -53,17 +96,7 @@ function overlap(base: readonly Chunk[], next: readonly Chunk[]): { head: number
 /** A chunk of the base is known to be stored, and how: `next` is then stored the same way. */
 function isSame(base: Chunk | undefined, next: Chunk | undefined): boolean {
   if (base === next) return true;
-  if (!base || !next || base.text !== next.text) return false;
+  if (!base || !next || base.length !== next.length || base.text !== next.text) return false;
   if (base.form) next.form = base.form;
   return true;
-}
-
-/** The chunks of a delta on its base. */
-export function applyDelta(
-  base: readonly Chunk[],
-  own: readonly Chunk[],
-  { head, tail }: { readonly head: number; readonly tail: number },
-): Chunk[] {
-  if (head + tail > base.length) throw new Error("A stored version does not fit the one it builds on");
-  return [...base.slice(0, head), ...own, ...base.slice(base.length - tail)];
 }

@@ -8,7 +8,7 @@ import { type Chunk, textOf } from "../../checkpoints/chunk.ts";
 import { chunksOf } from "../../checkpoints/chunks.ts";
 import { pieceText } from "../../checkpoints/pieces.ts";
 import { chunksOfRow, columnsOf, itemsOf } from "../../checkpoints/stored-chunks.ts";
-import { applyDelta, type KnownVersion, planVersion } from "../../checkpoints/versions.ts";
+import { type KnownVersion, planVersion, versionOn, wholeVersion } from "../../checkpoints/versions.ts";
 
 const { serde } = new MemorySaver();
 
@@ -78,6 +78,16 @@ test("a value that contains itself, and bytes that stand alone, are left to the 
   }
 });
 
+test("several elements that cannot be serialized are one error", async () => {
+  const refused = () => {
+    const circle: unknown[] = [];
+    circle.push(circle);
+    return Object.freeze(circle);
+  };
+
+  await expect(chunksOf([refused(), refused()], serde)).rejects.toThrow(TypeError);
+});
+
 test("a version is read back from the one before and what is new in it, however the value has changed", async () => {
   const edits = fc.array(fc.array(fc.oneof(fc.constantFrom("a", "b", "c"), longText), { maxLength: 12 }), {
     maxLength: 8,
@@ -91,7 +101,7 @@ test("a version is read back from the one before and what is new in it, however 
         const plan = planVersion(String(i), chunks, base);
         // Read from a row that refers to everything; what only the base leads to is not sent again.
         const own = plan.own;
-        const read = plan.delta && base ? applyDelta(base.chunks, own, plan.delta) : own;
+        const read = plan.delta && base ? versionOn(base, own, { version: "n", ...plan.delta }).chunks : own;
         expect(textOf(read)).toBe(await whole(each));
         expect(textOf(plan.known.chunks)).toBe(await whole(each));
         base = plan.known;
@@ -117,7 +127,7 @@ test.each([
 ])("what is written of %s does not grow with it", async (_, of) => {
   const bytes = async (from: number, to: number): Promise<number> => {
     const first = (await chunksOf(of(from), serde)) ?? [];
-    let base: KnownVersion = { version: "0", chunks: first, weight: 0 };
+    let base: KnownVersion = wholeVersion("0", first);
     let written = 0;
     for (let n = from + 1; n <= to; n += 1) {
       const plan = planVersion(String(n), (await chunksOf(of(n), serde)) ?? [], base);
@@ -134,7 +144,7 @@ test.each([
 
 test("a removed and an edited element cost what they are, not what stands around them", async () => {
   const list = Array.from({ length: 200 }, (_, i) => `${i} `.repeat(100));
-  const base: KnownVersion = { version: "1", chunks: (await chunksOf(list, serde)) ?? [], weight: 0 };
+  const base: KnownVersion = wholeVersion("1", (await chunksOf(list, serde)) ?? []);
 
   const removed = planVersion("2", (await chunksOf(list.toSpliced(0, 3), serde)) ?? [], base);
   const edited = planVersion("2", (await chunksOf(list.with(100, "edited"), serde)) ?? [], base);
