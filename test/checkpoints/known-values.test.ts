@@ -1,5 +1,6 @@
 /** A state is read without the values that this process knows already, and is always the stored one. */
 import { randomUUID } from "node:crypto";
+import { AIMessage } from "@langchain/core/messages";
 import { emptyCheckpoint, uuid6 } from "@langchain/langgraph-checkpoint";
 import { PostgresSaver } from "@langchain/langgraph-checkpoint-postgres";
 import type pg from "pg";
@@ -96,6 +97,24 @@ test("what somebody does to a state that was read does not show in the next read
   read.small.list.push(2);
 
   expect(await valuesOf(saver, config)).toEqual({ said: conversation(3), small: { list: [1] } });
+});
+
+test("what somebody does in place to messages that were read is stored with the next version, and not before", async () => {
+  await using db = await testDatabase();
+  const saver = new Saver(db.pool);
+  const config = newConfig();
+  const shown = async (by: Saver) => JSON.stringify(await valuesOf(by, config));
+  await put(saver, config, {
+    messages: conversation(5).map((content) => new AIMessage({ content, additional_kwargs: { seen: [1] } })),
+  });
+  const before = await shown(new Saver(db.pool));
+  const read = (await valuesOf(saver, config)) as { messages: AIMessage[] };
+  read.messages[1]!.content = "edited";
+  (read.messages[3]!.additional_kwargs["seen"] as number[]).push(2);
+
+  for (const each of [saver, new Saver(db.pool)]) expect(await shown(each)).toBe(before);
+  await put(saver, config, read);
+  for (const each of [saver, new Saver(db.pool)]) expect(await shown(each)).toBe(JSON.stringify(read));
 });
 
 test("versions that count 1, 2, 3 in each branch are not taken for each other", async () => {
