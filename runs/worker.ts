@@ -117,11 +117,12 @@ export class RunWorker {
     this.#isolation.cut();
     await Promise.all([...this.#attempts, this.#isolation.ended()]);
     await this.#rejoining;
-    if (!this.#membership) return;
-    await this.#requeueOwn(this.#workerId).catch((thrown: unknown) =>
-      this.#options.log.warn({ error: asError(thrown) }, "runs are left to whoever takes them over"),
-    );
-    await this.#membership.leave();
+    if (this.#membership) {
+      await this.#requeueOwn(this.#workerId).catch((thrown: unknown) =>
+        this.#options.log.warn({ error: asError(thrown) }, "runs are left to whoever takes them over"),
+      );
+    }
+    await this.#membership?.leave(); // it may be lost by now
   }
 
   #drain(): void {
