@@ -108,15 +108,25 @@ export class RunWorker {
   async close(graceMs: number): Promise<void> {
     this.#closing.abort();
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
+    this.#drain();
     await this.#pumping;
-    for (const { control } of this.#handles.values()) control.requestDrain("shutdown");
+    this.#drain(); // what was claimed meanwhile
     this.#isolation.stop();
     await this.#settled(graceMs);
     this.#stopAll({ kind: "shutdown" });
     this.#isolation.cut();
     await Promise.all([...this.#attempts, this.#isolation.ended()]);
     await this.#rejoining;
-    await this.#membership?.leave();
+    if (this.#membership) {
+      await this.#requeueOwn(this.#workerId).catch((thrown: unknown) =>
+        this.#options.log.warn({ error: asError(thrown) }, "runs are left to whoever takes them over"),
+      );
+    }
+    await this.#membership?.leave(); // it may be lost by now
+  }
+
+  #drain(): void {
+    for (const { control } of this.#handles.values()) control.requestDrain("shutdown");
   }
 
   async #settled(graceMs: number): Promise<void> {
@@ -275,10 +285,15 @@ export class RunWorker {
 
   /** What nobody has taken over yet: its process is alive, and no run of it is to be suspected of a death. */
   async #giveBack(workerId: string): Promise<void> {
-    const { pool, signals } = this.#options;
+    await this.#requeueOwn(workerId);
+    await requeueWorker(this.#options.pool, workerId); // forgets it
+    this.#options.signals.send("work", "");
+  }
+
+  /** What a worker that is no more was given by a claim, or kept by an end, whose answer was lost: no death of any run. */
+  async #requeueOwn(workerId: string): Promise<void> {
+    const { pool } = this.#options;
     for (const run of await ownRuns(pool, workerId)) await requeueRun(pool, { ...run, worker_id: workerId });
-    await requeueWorker(pool, workerId); // forgets it
-    signals.send("work", "");
   }
 
   #stopAll(cause: StopCause): void {

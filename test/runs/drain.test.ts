@@ -60,3 +60,19 @@ test("a cancel that comes while its worker stops is a cancel, wherever the run i
   expect(outcome).toMatchObject({ status: "interrupted", values: { log: ["first"] } });
   expect((await host.threadRow(threadId))["status"]).not.toBe("busy");
 });
+
+test("a run that was given to a worker, which has not heard of it, is given back when that one stops, and none of its deaths", async () => {
+  await using host = await runsHost({ graph: twoSteps().graph });
+  const { pool } = host.db;
+  await host.create(await host.thread(), { after_seconds: 3_600 }); // nobody claims it on the way
+  const worker = await host.startWorker();
+  await worker.idle();
+  await pool.query("update thread_owner set epoch = 1, worker_id = $1", [worker.id]);
+  await pool.query(
+    "update runs set status = 'running', ready = true, worker_id = $1, epoch = 1, alone_epoch = 1, claimed_seq = 0",
+    [worker.id],
+  );
+  await worker.close(0);
+  const { rows } = await pool.query("select status, worker_id, suspect, stalled_attempts from runs");
+  expect(rows).toEqual([{ status: "pending", worker_id: null, suspect: false, stalled_attempts: 0 }]);
+});
