@@ -109,7 +109,7 @@ export async function undoCheckpoints(pool: Pool, run: ClaimedRun): Promise<void
  * All that an end changes while its thread stays, in one statement that does nothing if the run is not this worker's any
  * more or was cancelled: the run, the last row of its log, its thread, the thread's next head.
  *
- * A cancelled graph may have left a task behind that ignores its signal: what it still writes is refused by a new epoch.
+ * A cancelled graph may have left a task behind that ignores its signal: what it still writes is refused by another epoch.
  * Before a temporary thread is deleted that also keeps the order of locks, and checkpoints from landing behind the deletion.
  */
 function finishStatement(
@@ -135,7 +135,8 @@ function finishStatement(
         select thread_id, $6, tenant, run_id, $7, $8 from ended),
       fenced as (
         update thread_owner o
-           set epoch = o.epoch + 1, worker_id = null
+           -- Nobody makes a thread again whose id the server chose: of one that was never owned nothing is kept.
+           set epoch = case when temporary then 0 else o.epoch + 1 end, worker_id = null
           from ended
          where o.thread_id = ended.thread_id and o.epoch = $2 and ($3 = 'interrupted' or temporary)),
       others as (

@@ -103,3 +103,14 @@ test("who still executes a run of a thread that was deleted writes nothing on th
   await writer.flush();
   expect(await failed.promise).toMatchObject({ code: "lease_lost" });
 });
+
+test("of threads that come and go with a stateless run nothing is kept", async () => {
+  await using host = await runsHost({ graph });
+  await host.startWorker();
+  const { run_id } = await host.runs.create(localPrincipal, { assistant_id: "graph", input: {} }, {});
+  await host.runs.join(localPrincipal, { runId: run_id }, never);
+  const { rows } = await host.db.pool.query(
+    "select thread_id from gone_threads union select thread_id from thread_owner",
+  );
+  expect(rows).toEqual([]);
+});
