@@ -6,13 +6,7 @@ import type { Queryable } from "../db/pool.ts";
 import { PawlError } from "../lib/errors.ts";
 import type { Encryption } from "./encryption.ts";
 
-/** Processes from before it would show what later ones seal as if it were a value. */
-const SEALED_CONVERSATIONS = 12;
-
-/**
- * Throws `bad_configuration` unless one of the keys is known here, or nothing is encrypted yet. Once there is a key, what
- * does not know the migration does not start any more.
- */
+/** Throws `bad_configuration` unless one of the keys is known here, or nothing is encrypted yet. */
 export async function registerKeys(db: Queryable, encryption: Encryption | undefined): Promise<void> {
   const ids = encryption?.keyIds ?? [];
   const { rows } = await db.query<{ known: string[] | null }>({
@@ -23,11 +17,9 @@ export async function registerKeys(db: Queryable, encryption: Encryption | undef
         insert into encryption_keys (key_id)
         select unnest($1::text[])
          where not exists (select from known) or exists (select from known where key_id = any($1))
-            on conflict do nothing),
-      told as (
-        update pawl_migrations set breaking = true where number = $2 and cardinality($1::text[]) > 0 and not breaking)
+            on conflict do nothing)
       select array_agg(key_id) as known from known`,
-    values: [ids, SEALED_CONVERSATIONS],
+    values: [ids],
   });
   const known = rows[0]?.known ?? [];
   if (known.length === 0 || known.some((id) => ids.includes(id))) return;

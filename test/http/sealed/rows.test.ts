@@ -177,15 +177,3 @@ test("threads are not searched by values that Postgres does not see, and are wit
   expect((await count(server)).status).toBe(422);
   expect(await server.client.threads.search({ metadata: { graph_id: "agent" } })).toHaveLength(1);
 });
-
-test("from the first key on, a process from before conversations were sealed does not start", async () => {
-  await using database = await testDatabase();
-  const breaking = async () =>
-    (await database.pool.query("select name from pawl_migrations where breaking and number > 9")).rows;
-  {
-    await using _ = await start(database);
-    expect(await breaking()).toEqual([]);
-  }
-  await using _ = await start(database, keyA);
-  expect(await breaking()).toEqual([{ name: "0012_sealed_conversations.sql" }]);
-});
