@@ -109,7 +109,15 @@ function textsOf(value: unknown): string[] {
   }
   const text = String(value);
   const decoded = text.startsWith("\\x") ? Buffer.from(text.slice(2), "hex") : Buffer.from(text, "base64");
-  return [text, decoded.toString("latin1"), ...(isPacked(decoded) ? [unpack(decoded)] : [])];
+  return [text, decoded.toString("latin1"), ...unpacked(decoded)];
+}
+
+function unpacked(bytes: Buffer): string[] {
+  try {
+    return isPacked(bytes) ? [unpack(bytes)] : [];
+  } catch {
+    return []; // sealed bytes and digests may begin as what is packed does
+  }
 }
 
 async function placesOf(word: string, pool: pg.Pool): Promise<string[]> {

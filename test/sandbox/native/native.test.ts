@@ -26,6 +26,15 @@ function commandLine(pid: string): string {
   }
 }
 
+/** Of this process: other tests have theirs. */
+function shootLaunchers(): void {
+  for (const pid of running("landlock/launcher.")) if (parentOf(pid) === process.pid) process.kill(pid, "SIGKILL");
+}
+
+function parentOf(pid: number): number {
+  return Number(/^PPid:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"))?.[1]);
+}
+
 const executors = { landlock: createLandlockExecutor, bwrap: createBwrapExecutor };
 const capabilities = { landlock: await probe("landlock"), bwrap: await probe("bwrap") };
 
@@ -200,11 +209,11 @@ describe.runIf(capabilities.landlock.available)("landlock alone", () => {
     const executor = createLandlockExecutor();
     const root = mkdtempSync(join(tmpdir(), "pawl-native-"));
     const session = await executor.open({ threadId, root }, defaultPolicy);
-    const before = new Set(running("landlock/launcher."));
-    const shoot = (): void => {
-      for (const pid of running("landlock/launcher.")) if (!before.has(pid)) process.kill(pid, "SIGKILL");
-    };
-    const result = await session.run({ language: "shell", code: "echo up; sleep 0.5; sleep 100", onOutput: shoot });
+    const result = await session.run({
+      language: "shell",
+      code: "echo up; sleep 0.5; sleep 100",
+      onOutput: shootLaunchers,
+    });
     expect(result.status).toBe("killed");
     expect(await session.run({ language: "shell", code: "echo again" })).toMatchObject({ stdout: "again\n" });
     await executor.close();

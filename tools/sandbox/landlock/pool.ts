@@ -67,23 +67,34 @@ export class LauncherPool {
     if (this.#closed) throw new Refusal("The sandbox is closed");
     const { confinement, ...folders } = await plan.prepare();
     const group = await makeGroup(plan.groupLimits);
-    const launcher = this.#takeSpare();
-    const seat = { launcher, group, ...folders };
-    this.#live.add(seat);
-    try {
-      await Promise.all([launcher.confine(confinement), group?.enter(launcher.pid)]);
-    } catch (error) {
-      await this.#end(seat);
-      throw error;
-    }
+    const spare = this.#takeSpare();
+    const seat = { launcher: spare ?? new Launcher(), group, ...folders };
+    const confined = await this.#confined(seat, confinement, { isSpare: spare !== undefined });
     if (!this.#closed) this.#spare ??= new Launcher();
-    return seat;
+    return confined;
   }
 
-  #takeSpare(): Launcher {
+  /** A spare one may have died while it waited, and nobody have heard of it yet: then a new one takes its place. */
+  async #confined(seat: Seat, confinement: Confinement, { isSpare }: { readonly isSpare: boolean }): Promise<Seat> {
+    this.#live.add(seat);
+    try {
+      await Promise.all([seat.launcher.confine(confinement), seat.group?.enter(seat.launcher.pid)]);
+      return seat;
+    } catch (error) {
+      if (!isSpare || this.#closed) {
+        await this.#end(seat);
+        throw error;
+      }
+      await seat.launcher.close();
+      this.#live.delete(seat);
+      return this.#confined({ ...seat, launcher: new Launcher() }, confinement, { isSpare: false });
+    }
+  }
+
+  #takeSpare(): Launcher | undefined {
     const spare = this.#spare;
     this.#spare = undefined;
-    return spare && !spare.isGone ? spare : new Launcher();
+    return spare?.isGone ? undefined : spare;
   }
 
   async #end(seat: Seat): Promise<void> {
