@@ -17,6 +17,7 @@ import {
 } from "pg";
 import { asError, isPawlError, PawlError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
+import { isConnectionError } from "./connection-error.ts";
 
 export type Queryable = Pick<ClientBase, "query">;
 
@@ -59,7 +60,7 @@ const ANSWER_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 5_000;
 export const KEEP_ALIVE = { keepAlive: true, keepAliveInitialDelayMillis: 5_000 } as const;
 
 /**
- * A pool that neither hangs nor takes the process down: whoever gets no connection within 10 s gets
+ * A pool that neither hangs nor takes the process down: whoever gets no connection within 10 s, or loses it, gets
  * `database_unavailable`, statements and idle transactions end after 60 s, answers that never come are given up after
  * 65 s, and a lost connection is logged.
  */
@@ -105,19 +106,20 @@ export async function openedTransaction<T, O>(
 ): Promise<T> {
   const client = await pool.connect();
   let isOver = false;
+  const session = telling(client);
   const tx: Transaction = {
-    query: client.query.bind(client),
+    ...session,
     commitWith<R extends QueryResultRow>(statement: QueryConfig) {
       isOver = true;
-      return together(client, () => Promise.all([client.query<R>(statement), client.query("commit")])).then(
+      return together(client, () => Promise.all([session.query<R>(statement), session.query("commit")])).then(
         ([result]) => result,
       );
     },
   };
   try {
-    const [, opened] = await together(client, () => Promise.all([client.query("begin"), opening(client)]));
+    const [, opened] = await together(client, () => Promise.all([session.query("begin"), opening(session)]));
     const result = await work(tx, opened);
-    if (!isOver) await client.query("commit");
+    if (!isOver) await session.query("commit");
     client.release();
     return result;
   } catch (error) {
@@ -132,9 +134,10 @@ export async function openedTransaction<T, O>(
  */
 export async function transactionAtOnce<T>(pool: Pool, send: (tx: Queryable) => Promise<T>): Promise<T> {
   const client = await pool.connect();
+  const session = telling(client);
   try {
     const [, result] = await together(client, () =>
-      Promise.all([client.query("begin"), send(client), client.query("commit")]),
+      Promise.all([session.query("begin"), send(session), session.query("commit")]),
     );
     client.release();
     return result;
@@ -188,6 +191,27 @@ class RefusingPool extends Pool {
     super.connect((error, client, done) => callback(error && unavailable(error), client, done));
     return undefined;
   }
+
+  // The promise form: nobody here uses another. `never` fits what each of the overloads returns.
+  override query(...call: never[]): never {
+    return told(super.query(...(call as unknown as Parameters<Pool["query"]>))) as never;
+  }
+}
+
+/** The statements of a client. */
+function telling(client: PoolClient): Queryable {
+  const query = (...call: Parameters<Queryable["query"]>) => told(client.query(...call));
+  return { query } as unknown as Queryable;
+}
+
+/**
+ * Says by its code that a connection to this database was lost. A graph has connections of its own, whose errors look the
+ * same: of them nobody here may think that the database is away.
+ */
+function told(answer: unknown): Promise<unknown> {
+  return (answer as Promise<unknown>).catch((error: unknown) => {
+    throw isConnectionError(error) ? unavailable(error) : error;
+  });
 }
 
 function unavailable(cause: unknown): PawlError {

@@ -5,7 +5,6 @@
 import type pg from "pg";
 import { FencedSaver } from "../checkpoints/fenced-saver.ts";
 import { HeldSaver } from "../checkpoints/held-saver.ts";
-import { isConnectionError } from "../db/connection-error.ts";
 import { repeatable } from "../db/retry.ts";
 import { asError, isPawlError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
@@ -102,7 +101,11 @@ function unstorable({ isRolledBack, isAnswered, log }: Ending): Ending {
   return { status: "error", error, isRolledBack, isAnswered, log };
 }
 
-/** Errors that say nothing about the run: its worker lost the lease, or the database was out of reach. */
-function isNotItsOwn(error: Error): boolean {
-  return isPawlError(error, "lease_lost") || isPawlError(error, "database_unavailable") || isConnectionError(error);
+/**
+ * Errors that say nothing about the run, whoever wrapped them: its worker lost the lease, or our database was out of
+ * reach. Not by what a connection error looks like: one of the graph's own would be tried again for ever.
+ */
+function isNotItsOwn(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  return isPawlError(error, "lease_lost") || isPawlError(error, "database_unavailable") || isNotItsOwn(error.cause);
 }

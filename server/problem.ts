@@ -6,7 +6,6 @@
  */
 import type { Context, ErrorHandler, NotFoundHandler } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
-import { isConnectionError } from "../db/connection-error.ts";
 import { type ErrorCode, isPawlError, PawlError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 
@@ -59,8 +58,7 @@ export interface Problem {
 }
 
 /** Anything thrown, as an answer. What is not ours says nothing about its cause. */
-export function toProblem(thrown: unknown): Problem {
-  const error = withCode(thrown);
+export function toProblem(error: unknown): Problem {
   if (!isPawlError(error)) return { status: 500, body: { detail: "Internal error", code: "internal" } };
   // A code of another version of the module has no status here.
   return { status: statusOf[error.code] ?? 500, body: { ...error.facts, detail: error.message, code: error.code } };
@@ -86,9 +84,4 @@ export const onNotFound: NotFoundHandler = (c) =>
 function answer(c: Context, { status, body }: Problem): Response {
   if (status === 429 || status === 503) c.header("retry-after", "1");
   return c.json(body, status);
-}
-
-function withCode(thrown: unknown): unknown {
-  if (isPawlError(thrown) || !isConnectionError(thrown)) return thrown;
-  return new PawlError("database_unavailable", "The database cannot be reached", { cause: thrown });
 }

@@ -4,7 +4,6 @@ import { DatabaseError, type Pool } from "pg";
 import { z } from "zod";
 import { type PendingQuestion, pendingQuestions } from "../../checkpoints/questions.ts";
 import { Saver } from "../../checkpoints/saver.ts";
-import { isConnectionError } from "../../db/connection-error.ts";
 import { asError, isPawlError, PawlError } from "../../lib/errors.ts";
 import type { ThreadId } from "../../lib/ids.ts";
 import type { Principal } from "../../lib/principal.ts";
@@ -100,7 +99,7 @@ export async function getHistory(
 /** What only the graph can have thrown, for example because its parallel nodes wrote what cannot be merged. */
 function unreadable(thrown: unknown): unknown {
   const error = asError(thrown);
-  if (isPawlError(error) || isConnectionError(error) || error instanceof DatabaseError) return error;
+  if (isPawlError(error) || error instanceof DatabaseError) return error;
   return new PawlError("graph_invalid", `The graph cannot read the state of this thread: ${error.message}`, {
     cause: error,
   });

@@ -1,7 +1,7 @@
 import { expect, test, vi } from "vitest";
 import { readDatabasePosition } from "../../db/database-identity.ts";
 import { isConnectionError } from "../../db/connection-error.ts";
-import { createPool, type Queryable, transaction, transactionAtOnce } from "../../db/pool.ts";
+import { createPool, openedTransaction, type Queryable, transaction, transactionAtOnce } from "../../db/pool.ts";
 import { silent, testDatabase, testServer } from "../support/database.ts";
 
 test("a transaction that throws leaves nothing behind and gives its connection back", async () => {
@@ -76,6 +76,26 @@ test("a transaction in which nothing happens is ended with its locks, and that c
   expect(isConnectionError(await held)).toBe(true);
   await stopped.end();
   expect((await db.pool.query("select id from things")).rows).toEqual([{ id: 2 }]);
+});
+
+test("whoever loses the connection under a statement is told by a code, in a transaction and outside of one", async () => {
+  await using db = await testDatabase();
+  const pool = createPool({ ...db.connection, max: 3, name: "cut", log: silent });
+  const kill = { text: "select pg_terminate_backend(pg_backend_pid())" };
+  const lost = await Promise.allSettled([
+    pool.query(kill),
+    transaction(pool, (tx) => tx.query(kill)),
+    transaction(pool, (tx) => tx.commitWith(kill)),
+    openedTransaction(
+      pool,
+      (tx) => tx.query(kill),
+      async () => {},
+    ),
+    transactionAtOnce(pool, (tx) => tx.query(kill)),
+  ]);
+  await pool.end();
+  for (const each of lost) expect(each).toMatchObject({ reason: { code: "database_unavailable" } });
+  await expect(db.pool.query("select 1 / 0")).rejects.toMatchObject({ code: "22012" });
 });
 
 test("where a database is can be sent to a thread", async () => {

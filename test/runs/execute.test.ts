@@ -1,5 +1,6 @@
 import { Annotation, interrupt, StateGraph } from "@langchain/langgraph";
 import { PostgresSaver } from "@langchain/langgraph-checkpoint-postgres";
+import pg from "pg";
 import { expect, test } from "vitest";
 import { createPool } from "../../db/pool.ts";
 import { isPawlError } from "../../lib/errors.ts";
@@ -61,6 +62,24 @@ test("a graph that throws ends its run as error, tells it last, and the thread c
   isBroken = false;
   expect(await join(host, await host.create(threadId, { input: null }))).toMatchObject({ status: "success" });
   expect(await host.threadRow(threadId)).toMatchObject({ status: "idle", error: null, values: { log: ["a", "luck"] } });
+});
+
+test.each<{ what: string; lose: () => Promise<unknown> }>([
+  { what: "an address", lose: () => fetch("http://127.0.0.1:59998") },
+  { what: "a database", lose: () => new pg.Client({ host: "127.0.0.1", port: 59998 }).connect() },
+  { what: "a database in the middle", lose: () => Promise.reject(new Error("Connection terminated unexpectedly")) },
+])("a node that loses $what of its own fails its run, once: it is not ours that is away", async ({ lose }) => {
+  let entries = 0;
+  const graph = oneNode(async () => {
+    entries += 1;
+    await lose();
+    return {};
+  });
+  await using host = await runsHost({ graph });
+  await host.startWorker();
+  const run = await host.create(await host.thread());
+  expect(await join(host, run)).toMatchObject({ status: "error" });
+  expect(entries).toBe(1);
 });
 
 test("a run that is cancelled aborts its node, keeps what it has and frees the thread for the next", async () => {
