@@ -29,6 +29,8 @@ export interface Writer {
     readonly channels: Readonly<Record<string, unknown>>;
     readonly nodes: Readonly<Record<string, unknown>>;
   };
+  /** Where a transaction stands in for the pool: see `Saver`. */
+  readonly like?: Saver;
 }
 
 export class FencedSaver extends Saver {
@@ -46,8 +48,8 @@ export class FencedSaver extends Saver {
   #chosen: Pick<CheckpointTuple, "config" | "parentConfig"> | undefined;
   #newest: Pick<CheckpointTuple, "config" | "parentConfig"> | undefined;
 
-  constructor(pool: pg.Pool, owner: Owner, { tracker, graph, isFirst = false }: Writer = {}) {
-    super(pool);
+  constructor(pool: pg.Pool, owner: Owner, { tracker, graph, isFirst = false, like }: Writer = {}) {
+    super(pool, like);
     this.#isEmpty = isFirst;
     this.#graph = graph;
     this.#owner = { thread_id: owner.thread_id, epoch: owner.epoch };

@@ -2,7 +2,9 @@
 import { Command } from "@langchain/langgraph";
 import type pg from "pg";
 import { z } from "zod";
+import { encryptionOf } from "../../checkpoints/encryption.ts";
 import { FencedSaver } from "../../checkpoints/fenced-saver.ts";
+import { Saver } from "../../checkpoints/saver.ts";
 import type { Owner } from "../../db/fence.ts";
 import { type Queryable, transaction } from "../../db/pool.ts";
 import { isPawlError, PawlError } from "../../lib/errors.ts";
@@ -11,11 +13,9 @@ import type { Principal } from "../../lib/principal.ts";
 import { loadGraph } from "../assistants/load-graph.ts";
 import { type Graphs, RunCommand } from "../index.ts";
 import { gotoOf } from "../input.ts";
-import { lockThread } from "../queue.ts";
-import { deleteThread } from "./delete.ts";
 import { getThread } from "./get.ts";
 import { configAt } from "./graph.ts";
-import { refreshThread } from "./refresh.ts";
+import { refreshWithin } from "./refresh.ts";
 import { Json, Thread, threadColumns } from "./thread.ts";
 import { ThreadTtl } from "./ttl.ts";
 import { NodeName, refusedUpdate } from "./update-state.ts";
@@ -49,23 +49,38 @@ export async function createThread(
   const threadId = body.thread_id ?? ThreadId.parse(uuidv7());
   const metadata = body.metadata ?? {};
   const replay = body.supersteps?.length ? await prepareReplay(graphs, metadata, body.supersteps) : undefined;
-  const created = await insertThread(pool, principal, { threadId, metadata, ttl: body.ttl ?? defaultTtl });
+  const given = { threadId, metadata, ttl: body.ttl ?? defaultTtl };
+  const created = await (replay
+    ? replayed(pool, principal, { ...given, replay })
+    : insertThread(pool, principal, given));
   if (!created) return existing(pool, principal, { threadId, mayExist: body.if_exists === "do_nothing" });
-  if (!replay) return created.thread;
-  try {
-    await replay(pool, { thread_id: threadId, epoch: created.epoch });
-  } catch (error) {
-    await deleteUnused(pool, principal, threadId);
-    throw refusedUpdate(error, threadId);
-  }
-  return getThread(pool, principal, threadId);
+  return replay ? getThread(pool, principal, threadId) : created.thread;
+}
+
+/** The thread and what is on it come with one commit: nobody finds it half-filled, whoever dies on the way. */
+function replayed(
+  pool: pg.Pool,
+  principal: Principal,
+  { replay, ...given }: NewThread & { readonly replay: Replay },
+): ReturnType<typeof insertThread> {
+  return transaction(pool, async (tx) => {
+    const created = await insertThread(tx, principal, given);
+    if (created) await replay(pool, tx, { thread_id: given.threadId, epoch: created.epoch });
+    return created;
+  });
+}
+
+interface NewThread {
+  readonly threadId: ThreadId;
+  readonly metadata: Record<string, unknown>;
+  readonly ttl: ThreadTtl | undefined;
 }
 
 /** With the epoch at which it begins. Undefined when the id is taken, by whichever tenant. */
 export async function insertThread(
   db: Queryable,
   { tenant, identity }: Principal,
-  { threadId, metadata, ttl }: { threadId: ThreadId; metadata: Record<string, unknown>; ttl: ThreadTtl | undefined },
+  { threadId, metadata, ttl }: NewThread,
 ): Promise<{ thread: Thread; epoch: string } | undefined> {
   const { rows } = await db.query<{ epoch: string }>({
     name: "create-thread",
@@ -99,36 +114,37 @@ async function existing(
   throw new PawlError("already_exists", `Thread ${threadId} already exists`, { facts: { thread_id: threadId } });
 }
 
-/** Someone else who knows the id may have begun a run on the thread already: then it stays. */
-async function deleteUnused(pool: pg.Pool, principal: Principal, threadId: ThreadId): Promise<void> {
-  await transaction(pool, async (tx) => {
-    await lockThread(tx, threadId);
-    const { rowCount } = await tx.query({
-      name: "find-run-of-thread",
-      text: "select from runs where thread_id = $1 limit 1",
-      values: [threadId],
-    });
-    if (rowCount === 0) await deleteThread(tx, principal, threadId);
-  });
-}
+/** Fills a thread that its transaction has made. */
+type Replay = (pool: pg.Pool, tx: Queryable, owner: Owner & { readonly thread_id: ThreadId }) => Promise<void>;
 
 /** Everything that can be refused before there is a thread. */
-async function prepareReplay(graphs: Graphs, metadata: Json, supersteps: NonNullable<ThreadCreate["supersteps"]>) {
+async function prepareReplay(
+  graphs: Graphs,
+  metadata: Json,
+  supersteps: NonNullable<ThreadCreate["supersteps"]>,
+): Promise<Replay> {
   const graphId = metadata["graph_id"];
   if (typeof graphId !== "string") {
     throw new PawlError("invalid_input", "supersteps need metadata.graph_id: the graph whose nodes wrote them");
   }
   const graph = await loadGraph(graphs, graphId, {});
-  const replayed = supersteps.map(({ updates }) => ({
+  const steps = supersteps.map(({ updates }) => ({
     updates: updates.map(({ values, command, as_node }) => ({
       values: command ? commandOf(command) : values,
       asNode: as_node,
     })),
   }));
-  return async (pool: pg.Pool, owner: Owner & { readonly thread_id: ThreadId }): Promise<void> => {
-    const threadId = owner.thread_id;
-    await graph.bulkUpdateState(configAt({ threadId, configurable: {} }, new FencedSaver(pool, owner)), replayed);
-    await refreshThread(pool, owner, { graph, configurable: {} });
+  return async (pool, tx, owner) => {
+    const saver = new FencedSaver(tx as pg.Pool, owner, { like: new Saver(pool) });
+    const place = { threadId: owner.thread_id, configurable: {} };
+    try {
+      await graph.bulkUpdateState(configAt(place, saver), steps);
+      await refreshWithin(tx, owner, { saver, graph, configurable: {}, encryption: encryptionOf(pool) });
+    } catch (error) {
+      throw refusedUpdate(error, owner.thread_id);
+    }
+    // Writes on the way have left it to a later commit that they are on disk: this is the one.
+    await tx.query("set local synchronous_commit to default");
   };
 }
 

@@ -2,11 +2,12 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { FencedSaver } from "../../checkpoints/fenced-saver.ts";
-import { transaction } from "../../db/pool.ts";
+import { createPool, transaction } from "../../db/pool.ts";
 import { ThreadId } from "../../lib/ids.ts";
 import { localPrincipal } from "../../lib/principal.ts";
 import { createThreads } from "../../runs/threads/threads.ts";
 import { takeIdleThread } from "../../runs/threads/update-state.ts";
+import { silent } from "../support/database.ts";
 import { refusal, type World, world } from "./support.ts";
 
 let w: World;
@@ -82,25 +83,57 @@ test("a run that is only created during an edit starts from the edited state", a
   expect(await w.client.threads.get(threadId)).toMatchObject({ status: "busy", values: { count: 2 } });
 });
 
-test("a thread whose updates cannot be replayed stays if somebody has begun a run on it", async () => {
+test.each([
+  ["have been replayed", "a", { count: 5 }],
+  ["could not be replayed", "absent", null],
+])("nobody finds a thread half-filled: who begins a run on it waits until its updates %s", async (...row) => {
+  const [, asNode, values] = row;
   const threadId = ThreadId.parse(randomUUID());
   const graph = await w.graphs.get("steps")!.resolve({});
-  const refusing = {
+  let begun: Promise<unknown> = Promise.resolve();
+  const watched = {
     ...w.graphs.get("steps")!,
     resolve: async () => ({
       ...graph,
-      bulkUpdateState: async (...args: Parameters<typeof graph.bulkUpdateState>) => {
-        await w.createRun(threadId, { assistant_id: "steps" });
-        return graph.bulkUpdateState(...args);
+      getSubgraphsAsync: graph.getSubgraphsAsync.bind(graph),
+      getState: graph.getState.bind(graph),
+      bulkUpdateState: async (...[config, steps]: Parameters<typeof graph.bulkUpdateState>) => {
+        await graph.bulkUpdateState(config, steps.slice(0, 1));
+        expect(await refusal(w.client.threads.get(threadId))).toBe("404 thread_not_found");
+        begun = w.createRun(threadId, { assistant_id: "steps", if_not_exists: "create" });
+        await w.untilWaiting(1);
+        return graph.bulkUpdateState(config, steps.slice(1));
       },
     }),
   };
-  const threads = createThreads({ pool: w.db.pool, graphs: new Map([["steps", refusing]]) });
+  const threads = createThreads({ pool: w.db.pool, graphs: new Map([["steps", watched]]) });
   const body = { thread_id: threadId, metadata: { graph_id: "steps" } };
-  const supersteps = [{ updates: [{ values: {}, as_node: "absent" }] }];
+  const supersteps = ["__input__", asNode].map((as_node) => ({ updates: [{ values: { count: 5 }, as_node }] }));
   const creation = threads.create(localPrincipal, { ...body, supersteps });
-  await expect(creation).rejects.toMatchObject({ code: "invalid_input" });
+  if (values) expect(await creation).toMatchObject({ values });
+  else await expect(creation).rejects.toMatchObject({ code: "invalid_input" });
+  await begun;
   expect(await count("runs", threadId)).toBe(1);
+  expect((await w.threads.get(localPrincipal, threadId)).values).toEqual(values && expect.objectContaining(values));
+});
+
+test("a thread that is made from updates is on disk when its maker hears of it", async () => {
+  await w.db.pool.query(`
+    create table seen (setting text);
+    create function see() returns trigger language plpgsql as
+      $$ begin insert into seen values (current_setting('synchronous_commit')); return null; end $$;
+    create constraint trigger see after insert on threads deferrable initially deferred for each row execute function see();
+    do $$ begin execute format('alter database %I set synchronous_commit = on', current_database()); end $$`);
+  const pool = createPool({ ...w.db.connection, max: 1, name: "test", log: silent }); // a session from here on
+  const supersteps = ["__input__", "a"].map((as_node) => ({ updates: [{ values: { count: 5 }, as_node }] }));
+  await createThreads({ pool, graphs: w.graphs }).create(localPrincipal, {
+    metadata: { graph_id: "steps" },
+    supersteps,
+  });
+  await pool.end();
+  const { rows } = await w.db.pool.query("with seen as (delete from seen returning setting) select setting from seen");
+  await w.db.pool.query("drop trigger see on threads; drop function see; drop table seen");
+  expect(rows).toEqual([{ setting: "on" }]);
 });
 
 test("the graph that reads a state is built with the configuration of the thread's runs", async () => {
