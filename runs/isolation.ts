@@ -123,8 +123,9 @@ export class Isolation {
     if (isolated && !closing.aborted)
       log.error(about, "no process could be started for a suspect: it runs alone in this one");
     this.#here += 1;
-    this.#turn = this.#turn.then(() => this.#executeHere(run, held)).finally(() => (this.#here -= 1));
-    return this.#turn;
+    const turn = this.#turn.then(() => this.#executeHere(run, held)).finally(() => (this.#here -= 1));
+    this.#turn = turn.catch(() => {}); // the next one's turn comes all the same
+    return turn;
   }
 
   async #executeHere(run: ClaimedRun, held: HeldRun): Promise<void> {
