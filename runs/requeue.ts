@@ -16,6 +16,18 @@ interface Owned {
   readonly worker_id: string;
 }
 
+/**
+ * Whether run `r` has stored a step since its claim: a checkpoint of the loop, in any namespace, or the input, which is
+ * stored once. A fork may be stored anew by each attempt. Of a run claimed by a release that notes no `claimed_seq`
+ * nothing is known, and it is not blamed.
+ */
+const advanced = `
+  (r.claimed_seq is null
+   or exists (select from checkpoints c
+               where c.thread_id = r.thread_id::text and c.seq > r.claimed_seq
+                 and (c.metadata ->> 'source' = 'loop'
+                      or (c.metadata ->> 'source' = 'input' and c.checkpoint_ns = ''))))`;
+
 /** Returns the run to the queue if that worker still has it (under `epoch`, if given). False when there was nothing to do. */
 export async function requeueRun(pool: pg.Pool, run: Owned & { readonly epoch?: string }): Promise<boolean> {
   return transaction(pool, async (tx) => {
@@ -24,8 +36,9 @@ export async function requeueRun(pool: pg.Pool, run: Owned & { readonly epoch?: 
       name: "requeue-run",
       text: `
         with back as (
-          update runs
-             set status = 'pending', worker_id = null, epoch = null, updated_at = now()
+          update runs r
+             set status = 'pending', worker_id = null, epoch = null, updated_at = now(),
+                 stalled_attempts = case when stalled_attempts > 0 and ${advanced} then 0 else stalled_attempts end
            where run_id = $1 and worker_id = $2 and status = 'running' and ($3::bigint is null or epoch = $3)
           returning thread_id)
         update thread_owner o set epoch = o.epoch + 1, worker_id = null from back where o.thread_id = back.thread_id`,
@@ -73,11 +86,6 @@ function ignoreHeldLock(error: unknown): [] {
   throw error;
 }
 
-/**
- * Of a run claimed by a release that notes no `claimed_seq` nothing is known, and it is not blamed. What counts as a
- * step: a checkpoint of the loop, in any namespace, and the input, which is stored once. A fork may be stored anew by
- * each attempt.
- */
 async function requeueOrphan(pool: pg.Pool, run: Owned): Promise<Orphan[]> {
   return transaction(pool, async (tx) => {
     await tx.query(`set local lock_timeout = ${TAKE_OVER_PATIENCE_MS}`);
@@ -86,12 +94,7 @@ async function requeueOrphan(pool: pg.Pool, run: Owned): Promise<Orphan[]> {
       name: "requeue-orphan",
       text: `
         with progress as materialized (
-          select r.run_id, coalesce(r.alone_epoch = r.epoch, false) as alone,
-                 r.claimed_seq is null
-                 or exists (select from checkpoints c
-                             where c.thread_id = $3 and c.seq > r.claimed_seq
-                               and (c.metadata ->> 'source' = 'loop'
-                                    or (c.metadata ->> 'source' = 'input' and c.checkpoint_ns = ''))) as advanced
+          select r.run_id, coalesce(r.alone_epoch = r.epoch, false) as alone, ${advanced} as advanced
             from runs r
            where run_id = $1 and worker_id = $2 and status = 'running'
              for update),
@@ -106,7 +109,7 @@ async function requeueOrphan(pool: pg.Pool, run: Owned): Promise<Orphan[]> {
         fenced as (
           update thread_owner o set epoch = o.epoch + 1, worker_id = null from back where o.thread_id = back.thread_id)
         select run_id, suspect, stalled_attempts from back`,
-      values: [run.run_id, run.worker_id, run.thread_id],
+      values: [run.run_id, run.worker_id],
     });
     return rows;
   });

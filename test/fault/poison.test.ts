@@ -3,8 +3,13 @@ import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { emptyCheckpoint } from "@langchain/langgraph-checkpoint";
 import { beforeEach, expect, test } from "vitest";
+import { FencedSaver } from "../../checkpoints/fenced-saver.ts";
+import { uuidv7 } from "../../lib/ids.ts";
 import { localPrincipal } from "../../lib/principal.ts";
+import { adoptRun, claimRuns } from "../../runs/claim.ts";
+import { requeueRun, requeueWorker } from "../../runs/requeue.ts";
 import { oneNode, runsHost } from "../support/runs.ts";
 import { testDatabase } from "../support/database.ts";
 import { spawnServer, spawnWorker, type SpawnOptions } from "../support/server.ts";
@@ -125,6 +130,55 @@ test("without a process to give, a suspect runs when nothing else does, and noth
     expect(await host.runs.join(localPrincipal, { runId: run.run_id }, never)).toMatchObject({ status: "success" });
   }
   expect(entered).toEqual(["first", "suspect", "later"]);
+});
+
+test("a suspect whose turn could not be recorded gets another one", async () => {
+  const graph = oneNode(async () => ({ log: ["done"] }));
+  await using host = await runsHost({ graph });
+  const { pool } = host.db;
+  await pool.query(`
+    create sequence turns;
+    create function refuse_first() returns trigger language plpgsql as
+      $$ begin if nextval('turns') = 1 then raise 'the disk is full'; end if; return new; end $$;
+    create trigger refuse_first before update of alone_epoch on runs for each row execute function refuse_first()`);
+  const run = await host.create(await host.thread());
+  await pool.query("update runs set suspect = true");
+  await host.startWorker();
+  expect(await host.runs.join(localPrincipal, { runId: run.run_id }, never)).toMatchObject({ status: "success" });
+  expect((await pool.query("select last_value from turns")).rows).toEqual([{ last_value: "2" }]);
+});
+
+test("deaths count until a step is stored, also by an attempt that was then given back in order", async () => {
+  await using host = await runsHost({ graph: oneNode(async () => ({})) });
+  const { pool } = host.db;
+  const threadId = await host.thread();
+  await host.create(threadId);
+  await pool.query("update runs set suspect = true");
+  const claims = { graphs: [...host.graphs.values()], limit: 1, suspects: true };
+  const alone = async () => {
+    const [holder, worker] = [uuidv7(), uuidv7()];
+    const [held] = await claimRuns(pool, { ...claims, workerId: holder });
+    const [adopted] = await adoptRun(pool, { run_id: held!.run_id, worker_id: holder, epoch: held!.epoch }, worker);
+    return { run: adopted!, worker };
+  };
+  const counted = async () => (await pool.query("select suspect, stalled_attempts from runs")).rows[0];
+  for (const deaths of [1, 2]) {
+    await requeueWorker(pool, (await alone()).worker);
+    expect(await counted()).toEqual({ suspect: true, stalled_attempts: deaths });
+  }
+  const { run, worker } = await alone();
+  await requeueRun(pool, { ...run, worker_id: worker });
+  expect(await counted()).toEqual({ suspect: true, stalled_attempts: 2 });
+  const next = await alone();
+  const saver = new FencedSaver(pool, next.run);
+  await saver.put(
+    { configurable: { thread_id: threadId } },
+    emptyCheckpoint(),
+    { source: "loop", step: 0, parents: {} },
+    {},
+  );
+  await requeueRun(pool, { ...next.run, worker_id: next.worker });
+  expect(await counted()).toEqual({ suspect: true, stalled_attempts: 0 });
 });
 
 test(
