@@ -56,6 +56,7 @@ export class RunWorker {
   #mustSweep = true;
   #pumping: Promise<void> | undefined;
   #rejoining: Promise<void> | undefined;
+  #givingBack: Promise<void> | undefined;
 
   private constructor(options: WorkerOptions) {
     this.#options = options;
@@ -92,10 +93,12 @@ export class RunWorker {
     return this.#handles.size + this.#isolation.active;
   }
 
-  /** Resolves when what could be claimed at first has ended. */
+  /** Resolves when what could be claimed at first has ended or is given back, which waits for the database. */
   async idle(): Promise<void> {
     await this.#pumping;
     await Promise.all(this.#attempts);
+    await this.#rejoining;
+    await this.#givingBack;
   }
 
   /** Looks for work soon. */
@@ -117,11 +120,10 @@ export class RunWorker {
     this.#isolation.cut();
     await Promise.all([...this.#attempts, this.#isolation.ended()]);
     await this.#rejoining;
-    if (this.#membership) {
-      await this.#requeueOwn(this.#workerId).catch((thrown: unknown) =>
-        this.#options.log.warn({ error: asError(thrown) }, "runs are left to whoever takes them over"),
-      );
-    }
+    await this.#givingBack;
+    await this.#requeueOwn(this.#workerId).catch((thrown: unknown) =>
+      this.#options.log.warn({ error: asError(thrown) }, "runs are left to whoever takes them over"),
+    );
     await this.#membership?.leave(); // it may be lost by now
   }
 
@@ -244,12 +246,12 @@ export class RunWorker {
   async #join(): Promise<void> {
     const { connection, pool, leaseSeconds, concurrency, log } = this.#options;
     await pool.query("select"); // it refuses a database that was rewound, and the heartbeat's own connection does not ask
-    this.#workerId = uuidv7();
+    const id = uuidv7();
     this.#membership = await joinWorkers({
       connection,
       leaseSeconds,
       concurrency,
-      workerId: this.#workerId,
+      workerId: id,
       onBlocked: (ms) => log.warn({ ms, runs: this.active }, "the main loop was blocked"),
       onDead: (workerId) =>
         this.#takeOver(workerId).catch((thrown: unknown) =>
@@ -259,7 +261,8 @@ export class RunWorker {
         this.#rejoining = this.#rejoin(reason);
       },
     });
-    log.info({ worker: this.#workerId }, "worker joined");
+    this.#workerId = id;
+    log.info({ worker: id }, "worker joined");
   }
 
   /** What this worker executes may be others' by now; it goes on as a new one. */
@@ -275,7 +278,7 @@ export class RunWorker {
       await delay(REJOIN_MS, undefined, { signal: this.#closing.signal }).catch(() => {}); // closed meanwhile
       if (this.#closing.signal.aborted) return;
       // Begun first, and not waited for: a lock that somebody holds must not keep this worker from joining.
-      void this.#giveBack(before).catch((thrown: unknown) =>
+      this.#givingBack = this.#giveBack(before).catch((thrown: unknown) =>
         log.warn({ error: asError(thrown) }, "runs of before are left to whoever takes them over"),
       );
       await this.#join().catch((thrown: unknown) => log.warn({ error: asError(thrown) }, "could not rejoin yet"));

@@ -1,7 +1,10 @@
 import { expect, test } from "vitest";
 import { createPool, transaction } from "../../db/pool.ts";
+import { uuidv7 } from "../../lib/ids.ts";
 import type { Log } from "../../lib/log.ts";
+import { claimRuns } from "../../runs/claim.ts";
 import { Hub } from "../../runs/events/hub.ts";
+import { joinWorkers } from "../../runs/membership/join.ts";
 import { RunWorker } from "../../runs/worker.ts";
 import { silent, testServer } from "../support/database.ts";
 import { oneNode, runsHost } from "../support/runs.ts";
@@ -55,37 +58,53 @@ test("a worker that is closed while it joins again leaves nobody behind", async 
   await Promise.all([pool.end(), admin.end()]);
 });
 
-test("what a worker could not give back while the database was away it gives back when it has joined again, and suspects none of it", async () => {
-  await using server = await testServer();
-  const pool = createPool({ ...server.connection, max: 10, name: "test", log: silent });
-  const left = Promise.withResolvers<void>();
-  const log: Log = {
-    ...silent,
-    warn(_about: unknown, message?: string) {
-      if (message === "run left to the queue") left.resolve();
-    },
-    child: () => log,
-  };
-  const entered = Promise.withResolvers<void>();
-  let entries = 0;
-  const graph = oneNode(async (_state, { signal }) => {
-    entered.resolve();
-    if ((entries += 1) === 1) await new Promise((_, no) => signal?.addEventListener("abort", () => no(signal.reason)));
-    return { log: ["done"] };
-  });
-  const { connection } = server;
-  await using host = await runsHost({ graph }, { connection, pool, [Symbol.asyncDispose]: () => pool.end() });
-  const options = { pool, connection, hub: new Hub(), signals, graphs: host.graphs, log };
-  const worker = await RunWorker.start({ ...options, concurrency: 1, leaseSeconds: 600 }); // it does not end in this test
-  await host.create(await host.thread());
-  worker.wake();
-  await entered.promise;
-  await pool.query("update runs set claimed_seq = 1000"); // as if it had stored nothing yet, its input long before
-  await server.postgres.stop();
-  await left.promise;
-  await server.restart();
-  const rows = () => pool.query("select status, attempt, suspect, stalled_attempts from runs").then((all) => all.rows);
-  const ended = { status: "success", attempt: 2, suspect: false, stalled_attempts: 0 };
-  await expect.poll(() => rows().catch(() => []), { timeout: 20_000 }).toEqual([ended]);
-  await worker.close(0);
-});
+test.each(["of many", "of one run, which it executes alone"])(
+  "what a worker %s could not give back while the database was away is given back when it is there again, and suspected of nothing",
+  async (kind) => {
+    const isAlone = kind !== "of many";
+    await using server = await testServer();
+    const pool = createPool({ ...server.connection, max: 10, name: "test", log: silent });
+    const left = Promise.withResolvers<void>();
+    const log: Log = {
+      ...silent,
+      warn(_about: unknown, message?: string) {
+        if (message === "run left to the queue") left.resolve();
+      },
+      child: () => log,
+    };
+    const entered = Promise.withResolvers<void>();
+    let entries = 0;
+    const graph = oneNode(async (_state, { signal }) => {
+      entered.resolve();
+      if ((entries += 1) === 1)
+        await new Promise((_, no) => signal?.addEventListener("abort", () => no(signal.reason)));
+      return { log: ["done"] };
+    });
+    const { connection } = server;
+    await using host = await runsHost({ graph }, { connection, pool, [Symbol.asyncDispose]: () => pool.end() });
+    const options = { pool, connection, hub: new Hub(), signals, graphs: host.graphs, log };
+    const { run_id } = await host.create(await host.thread());
+    const parent = uuidv7();
+    const nothing = { onDead: async () => {}, onLost() {}, onBlocked() {} };
+    await joinWorkers({ connection, workerId: parent, leaseSeconds: 600, concurrency: 1, ...nothing });
+    const claim = { workerId: parent, graphs: [...host.graphs.values()], limit: 1 };
+    const [held] = isAlone ? await claimRuns(pool, claim) : [];
+    const worker = await RunWorker.start({
+      ...options,
+      concurrency: 1,
+      leaseSeconds: 600, // it does not end in this test
+      ...(held && { only: { run_id, worker_id: parent, epoch: held.epoch } }),
+    });
+    await entered.promise;
+    await pool.query("update runs set claimed_seq = 1000"); // as if it had stored nothing yet, its input long before
+    await server.postgres.stop();
+    const ended = isAlone ? worker.idle().then(() => worker.close(0)) : undefined;
+    await left.promise;
+    await server.restart();
+    await ended; // and so has its process
+    const rows = () => pool.query("select status, suspect, stalled_attempts from runs").then((all) => all.rows);
+    const expected = { status: isAlone ? "pending" : "success", suspect: false, stalled_attempts: 0 };
+    await expect.poll(() => rows().catch(() => []), { timeout: 20_000 }).toEqual([expected]);
+    await worker.close(0);
+  },
+);
