@@ -39,7 +39,6 @@ const holder = new pg.Client({
   connectionTimeoutMillis: 10_000,
   query_timeout: Math.min(10_000, options.leaseSeconds * 1_000), // an answer that comes later is about a lease that is over
 });
-let watcher: pg.Client | undefined;
 
 function lose(reason: string): void {
   if (leaving.signal.aborted) return;
@@ -126,7 +125,6 @@ async function successor(key: bigint): Promise<Peer | undefined> {
 /** True when the peer's lock was granted; false when the ring has changed meanwhile, or the connection was lost. */
 async function fellFree(peer: Peer, key: bigint): Promise<boolean> {
   const client = new pg.Client({ ...options.connection, ...KEEP_ALIVE, application_name: "pawl ring watch" });
-  watcher = client;
   client.on("error", () => {});
   try {
     await client.connect();
@@ -134,10 +132,10 @@ async function fellFree(peer: Peer, key: bigint): Promise<boolean> {
     const granted = client
       .query("select pg_advisory_lock($1)", [String(LOCK_BASE + BigInt(peer.lock_key))])
       .then(() => true);
+    granted.catch(() => {}); // it ends with its connection, also when nobody waits for it any more
     const changed = new AbortController();
     const result = await Promise.race([granted, ringChanged(peer, key, changed.signal).then(() => false)]);
     changed.abort();
-    granted.catch(() => {}); // ends with its connection
     return result;
   } catch {
     return false; // the ring is looked at again
@@ -156,7 +154,6 @@ async function ringChanged(peer: Peer, key: bigint, signal: AbortSignal): Promis
 }
 
 async function leave(): Promise<void> {
-  watcher?.removeAllListeners();
   // With runs left the row stays: it is how the others find them.
   await holder
     .query(
