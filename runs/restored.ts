@@ -42,6 +42,12 @@ export async function acceptRestoredDatabase(pool: pg.Pool): Promise<Restored> {
       `update effects set state = 'unknown', attempt = greatest(attempt, 1), dispatched_at = coalesce(dispatched_at, now()), settled_at = now(), result = null
         where state in ('reserved', 'dispatched')`,
     );
+    // So that an answer of before the restore is too early: the lost interval may have sent what it asked for.
+    await changed(
+      tx,
+      `update effects set deadline = greatest(coalesce(deadline, dispatched_at + interval '10 minutes'), now())
+        where state = 'unknown'`,
+    );
     // Permits of approvals are to be voided here, once there are any.
     await recordHistory(tx);
     return { threads, requeued, unknown };
