@@ -154,6 +154,25 @@ test("a run cannot write to another thread", async () => {
   await expect(saver.putWrites(config, [["a", 1]], "task")).rejects.toMatchObject({ code: "lease_lost" });
 });
 
+test("who closes a saver has what was under way on the thread, and a graph that was left behind writes nothing more", async () => {
+  await using db = await testDatabase();
+  const owner = await newThread(db.pool);
+  const saver = new FencedSaver(db.pool, owner);
+  const { thread_id } = owner;
+  const config = { configurable: { thread_id, checkpoint_ns: "", checkpoint_id: "c" } };
+  const put = () => saver.put(config, { ...emptyCheckpoint(), channel_values: { a: 1 } }, metadata, { a: 1 });
+  const underWay = [put(), saver.putWrites(config, [["a", 1]], "under way")];
+
+  await saver.close();
+
+  const stored = () => Promise.all(tables.map((table) => count(db.pool, table, thread_id)));
+  expect(await stored()).toEqual([1, 1, 1]);
+  await Promise.all(underWay);
+  for (const late of [put(), saver.putWrites(config, [["a", 2]], "late")])
+    await expect(late).rejects.toMatchObject({ code: "lease_lost" });
+  expect(await stored()).toEqual([1, 1, 1]);
+});
+
 test("a saver shows nothing of what it holds", async () => {
   await using db = await testDatabase();
   const saver = new FencedSaver(db.pool, { thread_id: "the-thread", epoch: "4711" });
