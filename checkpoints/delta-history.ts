@@ -4,6 +4,7 @@
  * checkpoint on the way.
  */
 import type { Queryable } from "../db/pool.ts";
+import { byId } from "./by-id.ts";
 import type { Encryption } from "./encryption.ts";
 import { compare } from "./open-questions.ts";
 import { versionsOf } from "./short-rows.ts";
@@ -32,21 +33,18 @@ export async function readDeltaHistory(
   { threadId, ns, checkpointId, channels, encryption }: DeltaHistoryQuery,
 ): Promise<DeltaStep[]> {
   const { rows } = await db.query<Row>({
-    name: "delta-history",
+    name: checkpointId ? "delta-history-at" : "delta-history",
     text: `
       with recursive target as (
         select checkpoint_id, parent_checkpoint_id
-          from checkpoints
-         where thread_id = $1 and checkpoint_ns = $2 and ($3::text is null or checkpoint_id = $3)
-         order by seq desc
-         limit 1),
+          from checkpoints c
+         where thread_id = $1 and checkpoint_ns = $2 ${checkpointId ? `and ${byId("c", "$4")}` : "order by seq desc limit 1"}),
       -- wanted: the channels that no checkpoint below had a value of.
       path as (
         select 1 as depth, c.checkpoint_id, c.parent_checkpoint_id, ${versionsOf("c.checkpoint")} as versions,
-               $4::text[] as wanted
+               $3::text[] as wanted
           from target t
-          join checkpoints c on c.thread_id = $1 and c.checkpoint_ns = $2 and c.checkpoint_id = t.parent_checkpoint_id
-                            and c.checkpoint_id <> t.checkpoint_id
+         cross join lateral (${above("t")}) c
          union all
         select p.depth + 1, c.checkpoint_id, c.parent_checkpoint_id, ${versionsOf("c.checkpoint")}, open.channels
           from path p
@@ -57,8 +55,7 @@ export async function readDeltaHistory(
                            select from checkpoint_blobs b
                             where b.thread_id = $1 and b.checkpoint_ns = $2 and b.channel = w.channel
                               and b.version = p.versions ->> w.channel and b.type <> 'empty')) as channels) open
-          join checkpoints c on c.thread_id = $1 and c.checkpoint_ns = $2 and c.checkpoint_id = p.parent_checkpoint_id
-                            and c.checkpoint_id <> p.checkpoint_id
+         cross join lateral (${above("p")}) c
          where cardinality(open.channels) > 0),
       seeds as (
         select p.depth, b.*
@@ -88,7 +85,7 @@ export async function readDeltaHistory(
       select 'item', null, null, null, null, null, null, null, i.item, null, null, null, null, i.hash
         from (select unnest(items) as hash from versions union select unnest(items) from writes) used
         join checkpoint_items i on i.thread_id = $1 and i.hash = used.hash`,
-    values: [threadId, ns, checkpointId ?? null, channels],
+    values: [threadId, ns, channels, ...(checkpointId ? [checkpointId] : [])],
   });
   const of = Map.groupBy(
     rows.map((row) => ({ ...row, thread_id: threadId, checkpoint_ns: ns })),
@@ -106,6 +103,13 @@ export async function readDeltaHistory(
         kind === "seed" ? stored.version(row) : stored.value(openRow(encryption, { ...row, task_id }, writePlace));
       return value && (kind === "seed" || kind === "write") ? [{ ...value, kind, task_id }] : [];
     });
+}
+
+/** In SQL, the checkpoint before one; none before one that names itself. */
+function above(of: string): string {
+  return `select checkpoint_id, parent_checkpoint_id, checkpoint from checkpoints c
+                              where c.thread_id = $1 and c.checkpoint_ns = $2 and ${of}.parent_checkpoint_id <> ${of}.checkpoint_id
+                                and ${byId("c", `${of}.parent_checkpoint_id`)}`;
 }
 
 interface Row extends VersionRow, ItemRow {

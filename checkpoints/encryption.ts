@@ -5,7 +5,7 @@
  * Layout: 0xff (no JSON text begins with it), id of the key (4 bytes), nonce (12), ciphertext, tag (16). A random nonce
  * is safe for 2^32 values under one key (NIST SP 800-38D, 8.3); each thread has a key of its own, derived by HKDF.
  */
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto";
+import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from "node:crypto";
 import type pg from "pg";
 import { standsFor } from "../db/retry.ts";
 import { PawlError } from "../lib/errors.ts";
@@ -28,6 +28,7 @@ interface Key {
   readonly id: string;
   readonly secret: Uint8Array;
   readonly hashes: Uint8Array;
+  readonly tags: Uint8Array;
 }
 
 export class Encryption {
@@ -41,7 +42,7 @@ export class Encryption {
       const id = Buffer.from(derive(secret, "id"))
         .toString("hex")
         .slice(0, 2 * ID_BYTES);
-      return [id, { id, secret, hashes: derive(secret, "hashes") }];
+      return [id, { id, secret, hashes: derive(secret, "hashes"), tags: derive(secret, "tags") }];
     });
     this.#keys = new Map(all);
     this.#first = (all[0] as (typeof all)[0])[1];
@@ -106,6 +107,16 @@ export class Encryption {
   /** `sealed`: what was sealed together with the mask, for its key. */
   unmask(masked: string, sealed: Uint8Array): string {
     return block(this.#keyOf(sealed), masked, createDecipheriv);
+  }
+
+  /**
+   * HMAC-SHA256 under each key, the first one's first: what is equal is found by them, and nobody without a key can test a
+   * guess at it. Unlike a mask they do not lead back.
+   */
+  tags(bytes: Uint8Array): [Buffer, ...Buffer[]] {
+    const tag = ({ tags }: Key): Buffer => createHmac("sha256", tags).update(bytes).digest();
+    const [, ...others] = this.#keys.values();
+    return [tag(this.#first), ...others.map(tag)];
   }
 
   #keyOf(sealed: Uint8Array): Key {

@@ -6,6 +6,7 @@
 import { fence, leaseLost, type Owner } from "../db/fence.ts";
 import type { Queryable } from "../db/pool.ts";
 import { type FileVersions, noFiles, VersionEntry, versionOf } from "../lib/file-versions.ts";
+import { byId } from "./by-id.ts";
 import type { Encryption } from "./encryption.ts";
 import { filePlace, held } from "./sealed-rows.ts";
 
@@ -23,9 +24,6 @@ export interface FilesAt {
  * For `select`: the version that the checkpoint `id` (SQL) of the thread in `thread` (SQL) has arrived at, and without
  * the changes of its tasks the one that it began with. Empty: no files. Null: nobody knows, since the checkpoint was
  * written by a process that kept no versions.
- *
- * Newest first, though there is one: on a table that nobody has analysed yet the planner expects one row for a thread, and
- * takes them by `checkpoints_newest` as soon as by the key. A step asks for the newest, which is then the first it finds.
  */
 export function versionAt(thread: string, id: string, { withChanges = "true" } = {}): string {
   return `coalesce(
@@ -33,16 +31,14 @@ export function versionAt(thread: string, id: string, { withChanges = "true" } =
       where f.thread_id = ${thread} and f.checkpoint_id = coalesce(${id}, '') and (${withChanges} or ${id} is null)
       order by f.seq desc limit 1),
     (select c.files from checkpoints c
-      where c.thread_id = ${thread} and c.checkpoint_ns = '' and c.checkpoint_id = ${id}
-      order by c.seq desc limit 1),
+      where c.thread_id = ${thread} and c.checkpoint_ns = '' and ${byId("c", id)}),
     case when ${id} is null then ''::bytea end)`;
 }
 
 /** The id of a checkpoint, if it is stored. */
 function storedId(id: string): string {
-  return `(select checkpoint_id from checkpoints
-                        where thread_id = $1 and checkpoint_ns = '' and checkpoint_id = ${id}
-                        order by seq desc limit 1)`;
+  return `(select checkpoint_id from checkpoints c
+                        where thread_id = $1 and checkpoint_ns = '' and ${byId("c", id)})`;
 }
 
 export class FilesInPostgres implements FileVersions {

@@ -25,17 +25,20 @@ export interface OwnThread {
   readonly encryption: Encryption | undefined;
 }
 
-/** In the order in which they were stored. */
+/**
+ * In the order in which they were stored. `db` is a transaction that sees one moment (repeatable read): rows are read at
+ * the places that they had at its beginning.
+ */
 export async function* ownCheckpoints({ db, threadId, encryption }: OwnThread): AsyncGenerator<TransferredCheckpoint> {
-  const { rows } = await db.query<{ seq: string }>({
+  const { rows } = await db.query<{ place: string }>({
     name: "checkpoints-of-thread",
-    text: "select seq from checkpoints where thread_id = $1 order by seq",
+    text: "select ctid as place from checkpoints where thread_id = $1 order by seq",
     values: [threadId],
   });
   for (let at = 0; at < rows.length; at += PAGE) {
-    const page = rows.slice(at, at + PAGE).map(({ seq }) => seq);
-    const where = "seq = any($1::bigint[])";
-    const tuples = await readTuples(db, { name: "checkpoints-by-seq", where, values: [page], encryption });
+    const page = rows.slice(at, at + PAGE).map(({ place }) => place);
+    const where = "ctid = any($1::tid[])";
+    const tuples = await readTuples(db, { name: "checkpoints-by-place", where, values: [page], encryption });
     for (const { checkpoint_ns, checkpoint_id, parent_checkpoint_id, ...stored } of tuples.toReversed()) {
       const { checkpoint, metadata } = stored;
       const values = stored.values.map((value) => ({ channel: value.channel, ...wholeOf(value) }));

@@ -3,6 +3,7 @@
  * has Postgres do. The row says which versions the values have, so nothing old is ever taken for new.
  */
 import type { Queryable } from "../db/pool.ts";
+import { byId } from "./by-id.ts";
 import type { Encryption } from "./encryption.ts";
 import type { GraphPlace, KnownVersions } from "./known-versions.ts";
 import type { StoredTuple } from "./read-tuples.ts";
@@ -30,10 +31,8 @@ export async function readKnown(
     text: `
       with page as materialized (
         select seq, thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata, rest
-          from checkpoints
-         where thread_id = $1 and checkpoint_ns = $2 ${checkpointId ? "and checkpoint_id = $3" : ""}
-         order by seq desc
-         limit 1)
+          from checkpoints c
+         where thread_id = $1 and checkpoint_ns = $2 ${checkpointId ? `and ${byId("c", "$3")}` : "order by seq desc limit 1"})
       select p.*, w.task_id, w.idx, w.channel, w.type, w.blob, w.items
         from page p
         left join checkpoint_writes w on w.thread_id = p.thread_id and w.checkpoint_ns = p.checkpoint_ns

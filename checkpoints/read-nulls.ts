@@ -4,6 +4,7 @@
  * any of the thread: an import may have left out the one between.
  */
 import type { Queryable } from "../db/pool.ts";
+import { byId } from "./by-id.ts";
 import type { GraphPlace } from "./known-versions.ts";
 import { versionsOf } from "./short-rows.ts";
 
@@ -35,11 +36,11 @@ async function readSaid(
     name: ofParent ? "null-versions-before" : "null-versions",
     text: `
       select distinct asked.channel, asked.version, jsonb_typeof(said.value) = 'array' as is_null
-        from checkpoints c
+        from (select * from checkpoints c
+               where c.thread_id = $1 and c.checkpoint_ns = $2 and ${ofParent ? byId("c", "$5") : "c.rest is not null"}) c
        cross join jsonb_each(${versionsOf("c.checkpoint")}) said
         join unnest($3::text[], $4::text[]) as asked(channel, version)
-          on asked.channel = said.key and asked.version = coalesce(said.value ->> 0, said.value #>> '{}')
-       where c.thread_id = $1 and c.checkpoint_ns = $2 and ${ofParent ? "c.checkpoint_id = $5" : "c.rest is not null"}`,
+          on asked.channel = said.key and asked.version = coalesce(said.value ->> 0, said.value #>> '{}')`,
     values: [thread_id, checkpoint_ns, [...versions.keys()], [...versions.values()], ...(ofParent ? [parent] : [])],
   });
   return new Map(rows.map(({ channel, version, is_null }) => [channel, { version, isNull: is_null }]));

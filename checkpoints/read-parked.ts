@@ -1,9 +1,11 @@
 /**
  * Where threads stand: a root checkpoint each, and the newest one of each subgraph that works below it. Two statements,
- * however many threads are asked about.
+ * however many threads are asked about. The rows are named by their place (`ctid`), which holds for the statement: by
+ * anything else Postgres looks for them in the whole thread where it takes that for short.
  */
 import type { CheckpointTuple } from "@langchain/langgraph-checkpoint";
 import type { Queryable } from "../db/pool.ts";
+import { byId } from "./by-id.ts";
 import type { ThreadCheckpoint } from "./read-waiting.ts";
 import type { Saver } from "./saver.ts";
 
@@ -22,15 +24,17 @@ export async function readStandings(
   const roots = await saver.load(
     {
       name: "standing-roots",
-      where: `(thread_id, checkpoint_ns, seq) in (
-        select at.thread_id, '', newest.seq
+      where: `ctid = any(array(
+        select root.place
           from unnest($1::text[], $2::text[]) as at(thread_id, checkpoint_id)
          cross join lateral (
-               select seq from checkpoints c
-                where c.thread_id = at.thread_id and c.checkpoint_ns = ''
-                  and (at.checkpoint_id is null or c.checkpoint_id = at.checkpoint_id)
-                order by seq desc
-                limit 1) newest)`,
+               (select c.ctid as place from checkpoints c
+                 where c.thread_id = at.thread_id and c.checkpoint_ns = '' and ${byId("c", "at.checkpoint_id")})
+                union all
+               (select c.ctid from checkpoints c
+                 where c.thread_id = at.thread_id and c.checkpoint_ns = '' and at.checkpoint_id is null
+                 order by c.seq desc
+                 limit 1)) root))`,
       values: [at.map(({ thread_id }) => thread_id), at.map(({ checkpoint_id }) => checkpoint_id ?? null)],
     },
     db,
@@ -38,12 +42,14 @@ export async function readStandings(
   const below = await saver.load(
     {
       name: "standing-below",
-      where: `(thread_id, checkpoint_ns, seq) in (
-        select distinct on (c.thread_id, c.checkpoint_ns) c.thread_id, c.checkpoint_ns, c.seq
+      where: `ctid = any(array(
+        select newest.place
           from unnest($1::text[], $2::text[]) as root(thread_id, checkpoint_id)
-          join checkpoints c on c.thread_id = root.thread_id and c.checkpoint_ns <> ''
-                            and c.metadata -> 'parents' ->> '' = root.checkpoint_id
-         order by c.thread_id, c.checkpoint_ns, c.seq desc)`,
+         cross join lateral (
+               select distinct on (c.checkpoint_ns) c.ctid as place from checkpoints c
+                where c.thread_id = root.thread_id and c.checkpoint_ns > ''
+                  and c.metadata -> 'parents' ->> '' = root.checkpoint_id
+                order by c.checkpoint_ns, c.seq desc) newest))`,
       values: [roots.map((tuple) => place(tuple).thread_id), roots.map((tuple) => place(tuple).checkpoint_id)],
     },
     db,

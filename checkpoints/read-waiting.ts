@@ -1,5 +1,6 @@
 /** Reads what tasks wait for: their interrupts and the answers they have, without the channel values of any checkpoint. */
 import type { Queryable } from "../db/pool.ts";
+import { byId } from "./by-id.ts";
 import type { WritePlace } from "./sealed-rows.ts";
 
 export interface WaitingRow extends Omit<WritePlace, "items"> {
@@ -22,14 +23,12 @@ export async function readWaiting(
   { thread_id, checkpoint_id }: ThreadCheckpoint,
 ): Promise<WaitingRow[]> {
   const { rows } = await db.query<WaitingRow>({
-    name: "read-waiting",
+    name: checkpoint_id ? "read-waiting-at" : "read-waiting",
     text: `
       with root as materialized (
         select checkpoint_id
-          from checkpoints
-         where thread_id = $1 and checkpoint_ns = '' and ($2::text is null or checkpoint_id = $2)
-         order by seq desc
-         limit 1),
+          from checkpoints c
+         where thread_id = $1 and checkpoint_ns = '' ${checkpoint_id ? `and ${byId("c", "$2")}` : "order by seq desc limit 1"}),
       asks as materialized (
         select checkpoint_id from root
          where exists (select from checkpoint_writes w
@@ -38,7 +37,7 @@ export async function readWaiting(
       below as (
         select distinct on (c.checkpoint_ns) c.checkpoint_ns, c.checkpoint_id
           from asks
-          join checkpoints c on c.thread_id = $1 and c.checkpoint_ns <> ''
+          join checkpoints c on c.thread_id = $1 and c.checkpoint_ns > ''
                             and c.metadata -> 'parents' ->> '' = asks.checkpoint_id
          order by c.checkpoint_ns, c.seq desc)
       select w.thread_id, w.checkpoint_ns, w.checkpoint_id, w.task_id, w.idx, w.channel, w.type,
@@ -47,7 +46,7 @@ export async function readWaiting(
         join checkpoint_writes w on w.thread_id = $1 and w.checkpoint_ns = at.checkpoint_ns
                                 and w.checkpoint_id = at.checkpoint_id
        order by length(w.checkpoint_ns), w.task_id, w.idx`,
-    values: [thread_id, checkpoint_id ?? null],
+    values: [thread_id, ...(checkpoint_id ? [checkpoint_id] : [])],
   });
   return rows;
 }

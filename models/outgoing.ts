@@ -1,5 +1,12 @@
 /** The history as a strict endpoint takes it. What is added here is sent, and never kept. */
-import { AIMessage, type BaseMessage, HumanMessage, ToolMessage } from "@langchain/core/messages";
+import {
+  AIMessage,
+  type BaseMessage,
+  ChatMessage,
+  HumanMessage,
+  SystemMessage,
+  ToolMessage,
+} from "@langchain/core/messages";
 
 /** Between a tool's result and a user's next words, where the model never got to answer: Mistral refuses the one after the other. */
 export const CUT_SHORT = "I was stopped before I could answer.";
@@ -7,7 +14,9 @@ export const CUT_SHORT = "I was stopped before I could answer.";
 const GO_ON = "Go on.";
 
 export function outgoing(history: readonly BaseMessage[]): BaseMessage[] {
-  const said = history.map((message, at) => withAnsweredCalls(message, history.slice(at + 1))).filter(saysSomething);
+  const said = history
+    .map((message, at) => withTextOnly(withAnsweredCalls(withKnownRole(message), history.slice(at + 1))))
+    .filter(saysSomething);
   const bridged = said.flatMap((message, at) =>
     HumanMessage.isInstance(message) && ToolMessage.isInstance(said[at - 1])
       ? [new AIMessage(CUT_SHORT), message]
@@ -16,6 +25,28 @@ export function outgoing(history: readonly BaseMessage[]): BaseMessage[] {
   const last = bridged.at(-1);
   const isAsked = HumanMessage.isInstance(last) || ToolMessage.isInstance(last);
   return isAsked ? bridged : [...bridged, new HumanMessage(GO_ON)];
+}
+
+/** Roles of older APIs and of a graph's own are refused: who is no assistant speaks as a user. */
+function withKnownRole(message: BaseMessage): BaseMessage {
+  if ([SystemMessage, HumanMessage, AIMessage, ToolMessage].some((known) => known.isInstance(message))) return message;
+  const isAssistant = ChatMessage.isInstance(message) && message.role === "assistant";
+  return new (isAssistant ? AIMessage : HumanMessage)({ content: message.content });
+}
+
+/**
+ * Whatever else a provider puts into an assistant's content, calls in its own form, its reasoning or pictures, others
+ * refuse; or LangChain leaves it out, down to an empty list.
+ */
+function withTextOnly(message: BaseMessage): BaseMessage {
+  if (!AIMessage.isInstance(message) || typeof message.content === "string") return message;
+  if (message.content.every(({ type }) => type === "text")) return message;
+  return new AIMessage({
+    ...(message.id !== undefined && { id: message.id }),
+    content: message.text,
+    tool_calls: message.tool_calls ?? [],
+    additional_kwargs: message.additional_kwargs,
+  });
 }
 
 /**

@@ -98,11 +98,15 @@ function turnOf(message: AIMessage, takenIds: Set<string>, repairs: Repair[]): T
   });
   const valid = message.tool_calls ?? [];
   const isRenamed = slots.some(({ id, givenId }) => id !== givenId);
-  const isMalformed =
-    valid.some(({ name, args }) => name === "" || !isPlainObject(args)) || isEmptyList(message.content);
+  const isMalformed = valid.some(({ name, args }) => name === "" || !isPlainObject(args)) || hasOnlyRawCalls(message);
   if (!isRenamed && !isMalformed) return { message, slots };
   repairs.push({ type: isRenamed ? "duplicate_call_id" : "malformed_message", message_id: message.id });
   return { message: rewritten(message, slots), slots };
+}
+
+/** Who takes the calls out of a message may leave the provider's raw copy of them. */
+function hasOnlyRawCalls(message: AIMessage): boolean {
+  return callsOf(message).length === 0 && (message.additional_kwargs.tool_calls ?? []).length > 0;
 }
 
 /** Without the provider's raw copy of the calls, which LangChain would send when no call is valid. */
@@ -113,7 +117,7 @@ function rewritten(message: AIMessage, slots: readonly Slot[]): AIMessage {
     ...(message.id !== undefined && { id: message.id }),
     ...(message.name !== undefined && { name: message.name }),
     ...(message.usage_metadata !== undefined && { usage_metadata: message.usage_metadata }),
-    content: isEmptyList(message.content) ? "" : message.content,
+    content: message.content,
     tool_calls: valid.map(({ args }, index) => {
       const { id, name } = slots[index]!;
       return { type: "tool_call", id, name, args: isPlainObject(args) ? args : {} };
@@ -130,7 +134,7 @@ function rewritten(message: AIMessage, slots: readonly Slot[]): AIMessage {
 function resultsOf({ slots }: Turn, repairs: Repair[], answerOf: (slot: Slot) => ToolAnswer): ToolMessage[] {
   return slots.map((slot) => {
     const { result, id, givenId } = slot;
-    if (result && id === givenId && !isEmptyList(result.content)) return result;
+    if (result && id === givenId) return result;
     if (!result) {
       repairs.push({ type: "missing_result", message_id: `result-${id}`, call_id: givenId });
       return toolResult(slot, answerOf(slot));
@@ -138,7 +142,7 @@ function resultsOf({ slots }: Turn, repairs: Repair[], answerOf: (slot: Slot) =>
     return new ToolMessage({
       ...(result.id !== undefined && { id: result.id }),
       tool_call_id: id,
-      content: isEmptyList(result.content) ? "" : result.content,
+      content: result.content,
       ...(result.name !== undefined && { name: result.name }),
       ...(result.status !== undefined && { status: result.status }),
       artifact: result.artifact,

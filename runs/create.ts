@@ -18,7 +18,7 @@ import { findCreated, keyOf, lockKey, refuseSpentKey, type ResendContext } from 
 import { checkpointOf, kwargsOf, mergedConfigurable } from "./request.ts";
 import { matchAnswers, type OpenQuestion } from "./resume.ts";
 import { Run, type RunCreate, runColumns } from "./run.ts";
-import { kwargsPlace, openRun, type RunPlace } from "./sealed-columns.ts";
+import { kwargsPlace, openRun, type RunPlace, storedDigest } from "./sealed-columns.ts";
 import { goesOn, type ParkedThread, rootOf } from "./skew/find.ts";
 import type { ThreadTtl } from "./threads/ttl.ts";
 
@@ -131,7 +131,7 @@ async function createOnce(context: CreateContext, request: Request): Promise<Cre
       metadata: { ...assistant.metadata, ...thread.metadata, ...body.metadata },
       kwargs: { ...kwargs, ...(answers && { answers }) },
       idempotency_key: key ?? null,
-      request_digest: options.digest?.toString("hex") ?? null,
+      request_digest: options.digest ? storedDigest(encryptionOf(context.pool), options.digest) : null,
       after_seconds: body.after_seconds ?? 0,
       thread_config: thread.isBusy
         ? null
@@ -222,7 +222,7 @@ interface NewRun {
   readonly metadata: Record<string, unknown>;
   readonly kwargs: Run["kwargs"];
   readonly idempotency_key: string | null;
-  readonly request_digest: string | null;
+  readonly request_digest: Uint8Array | null;
   readonly after_seconds: number;
   /** What the thread is to keep of the run's configuration; null leaves it as it is. */
   readonly thread_config: Record<string, unknown> | null;
@@ -255,7 +255,7 @@ async function insertRun(tx: Transaction, encryption: Encryption | undefined, ru
       with due as (select clock_timestamp() + make_interval(secs => $14) as run_after),${thread ? made : occupied}
       insert into runs (run_id, tenant, created_by, thread_id, assistant_id, graph_id, multitask_strategy, temporary,
                         resumable, metadata, kwargs, idempotency_key, request_digest, run_after, ready)
-      select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, decode($13, 'hex'), due.run_after,
+      select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, due.run_after,
              $14 = 0 and not exists (select from runs head where head.thread_id = $4 and head.ready)
         from due${thread ? " cross join made" : ""} -- the thread comes first, so that of two who make one the later hears of it
       returning ${runColumns}`,

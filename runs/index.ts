@@ -2,7 +2,7 @@
 import type { CompiledGraph } from "@langchain/langgraph";
 import type { Principal } from "../lib/principal.ts";
 import type { RunId, ThreadId } from "../lib/ids.ts";
-import type { CancelAction, Run, RunCreate, RunError, RunStatus } from "./run.ts";
+import type { CancelAction, ListedRun, Run, RunCreate, RunError, RunStatus } from "./run.ts";
 
 export * from "./run.ts";
 
@@ -89,12 +89,12 @@ export interface Runs {
    */
   answered(runId: RunId, wasDelivered: boolean): Promise<void>;
   get(principal: Principal, ref: RunRef): Promise<Run>;
-  /** Newest first. */
+  /** Newest first. One whose kwargs cannot be read is listed without them. */
   list(
     principal: Principal,
     threadId: ThreadId,
     page: { limit: number; offset: number; status?: RunStatus },
-  ): Promise<Run[]>;
+  ): Promise<ListedRun[]>;
   /** Idempotent. With `wait`, resolves when the run is in a final state (or gone, after a rollback), or throws the signal's reason. */
   cancel(principal: Principal, ref: RunRef, options: { action: CancelAction; wait?: AbortSignal }): Promise<void>;
   /** Deletes a run and its checkpoints, cancelling it first if it is alive. `signal` ends the wait for that. */

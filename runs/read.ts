@@ -5,8 +5,8 @@ import type { Queryable } from "../db/pool.ts";
 import { PawlError } from "../lib/errors.ts";
 import type { Principal } from "../lib/principal.ts";
 import type { RunRef } from "./index.ts";
-import { Run, runColumns, type RunStatus } from "./run.ts";
-import { openRun } from "./sealed-columns.ts";
+import { ListedRun, Run, runColumns, type RunStatus } from "./run.ts";
+import { openListedRun, openRun } from "./sealed-columns.ts";
 import { requireThread } from "./threads/get.ts";
 import { openThread } from "./threads/sealed-state.ts";
 
@@ -29,11 +29,11 @@ interface ListOptions {
   readonly status?: RunStatus;
 }
 
-/** Newest first. Throws `thread_not_found`, `checkpoint_unreadable`. */
+/** Newest first. Throws `thread_not_found`. */
 export async function listRuns(
   pool: pg.Pool,
   { principal, threadId, limit, offset, status }: ListOptions,
-): Promise<Run[]> {
+): Promise<ListedRun[]> {
   const { rows } = await pool.query({
     name: "list-runs",
     text: `
@@ -45,7 +45,7 @@ export async function listRuns(
     values: [principal.tenant, threadId, status ?? null, limit, offset],
   });
   if (rows.length === 0) await requireThread(pool, principal, threadId);
-  return rows.map((row) => Run.parse(openRun(encryptionOf(pool), row)));
+  return rows.map((row) => ListedRun.parse(openListedRun(encryptionOf(pool), row)));
 }
 
 /** Where the events of a run are. */

@@ -8,7 +8,7 @@ import { PawlError } from "../lib/errors.ts";
 import type { Principal } from "../lib/principal.ts";
 import type { CreateOptions } from "./index.ts";
 import { Run, type RunCreate, runColumns } from "./run.ts";
-import { openRun } from "./sealed-columns.ts";
+import { openRun, possibleDigests } from "./sealed-columns.ts";
 
 /** Seconds in which an equal POST counts as the same one, if its answer was never delivered. */
 const RESEND_SECONDS = 30;
@@ -30,7 +30,7 @@ const NAMED = `runs
 
 // By the digest alone first (`offset 0` keeps the planner from another index): a young table has no statistics, and of
 // an index on the tenant Postgres would look at each of its runs.
-const RESENT = `(select * from runs where request_digest = decode($2, 'hex') and not answered offset 0) equal
+const RESENT = `(select * from runs where request_digest = any($2::bytea[]) and not answered offset 0) equal
        where tenant = $1 and created_at > now() - make_interval(secs => ${RESEND_SECONDS})
          and (thread_id = $3 or $3::uuid is null)`;
 
@@ -51,14 +51,14 @@ export async function findCreated(
     // Two texts: one that served both would be planned anew each time.
     name: isNamed ? "find-named-run" : "find-resent-run",
     text: `
-      select ${runColumns}, tenant, request_digest = decode($2, 'hex') as is_equal,
+      select ${runColumns}, tenant, request_digest = any($2::bytea[]) as is_equal,
              extract(epoch from clock_timestamp() - created_at)::float8 * 1000 as age_ms
         from ${isNamed ? NAMED : RESENT}
        order by seq desc
        limit 5`,
     values: [
       principal.tenant,
-      digest?.toString("hex") ?? null,
+      digest ? possibleDigests(encryptionOf(pool), digest) : null,
       ...(isNamed ? [idempotencyKey ?? null, body.run_id ?? null] : [threadId ?? null]),
     ],
   });

@@ -129,6 +129,10 @@ export const Run = z.object({
 });
 export type Run = z.infer<typeof Run>;
 
+/** A run in a list: `unreadable` says why one has no `kwargs`. */
+export const ListedRun = Run.partial({ kwargs: true }).extend({ unreadable: RunError.optional() });
+export type ListedRun = z.infer<typeof ListedRun>;
+
 /** The columns of `Run`, for a select list. */
 export const runColumns =
   "run_id, thread_id, assistant_id, status, metadata, kwargs, multitask_strategy, attempt, created_at, updated_at";

@@ -3,7 +3,7 @@ import { Hono } from "hono";
 import { z } from "zod";
 import { PawlError } from "../lib/errors.ts";
 import { RunId, ThreadId } from "../lib/ids.ts";
-import { CancelAction, Run, RunStatus, StreamMode } from "../runs/index.ts";
+import { CancelAction, type ListedRun, Run, RunStatus, StreamMode } from "../runs/index.ts";
 import type { ServerEnv } from "./app.ts";
 import { liveResponse } from "./live-response.ts";
 import { parse, parseParam, parseQuery, queryFlag, queryInt, queryList, readJson } from "./parse.ts";
@@ -105,6 +105,8 @@ export function runRoutes(options: RunRoutesOptions): Hono<ServerEnv> {
   return app;
 }
 
-function pick(run: Run, keys: (keyof Run)[]): Partial<Run> {
-  return Object.fromEntries(keys.map((key) => [key, run[key]]));
+/** With the reason why `kwargs` cannot be read, where they are asked for. */
+function pick(run: ListedRun, keys: (keyof Run)[]): Partial<ListedRun> {
+  const shown: (keyof ListedRun)[] = keys.includes("kwargs") ? [...keys, "unreadable"] : keys;
+  return Object.fromEntries(shown.map((key) => [key, run[key]]));
 }

@@ -8,6 +8,7 @@ import type { Encryption, Place } from "../../checkpoints/encryption.ts";
 import { movedText, openText, readJson, sealText } from "../../checkpoints/sealed-text.ts";
 import type { Queryable } from "../../db/pool.ts";
 import { EFFECT_QUESTION } from "../effects/list.ts";
+import { openedOrWhy, type Unreadable } from "../sealed-columns.ts";
 
 export interface StateOfThread {
   /** JSON; undefined for none. */
@@ -46,14 +47,33 @@ interface ThreadRow {
 
 /** A row of `threads` in clear, or some of its columns: `values` come from `interrupts`. Throws `checkpoint_unreadable`. */
 export function openThread<T extends ThreadRow>(encryption: Encryption | undefined, row: T): T {
-  const { thread_id, interrupts, error } = row;
-  const sealed = sealedPart(interrupts);
-  const state = sealed === undefined ? {} : JSON.parse(openText(encryption, sealed, statePlace(thread_id)));
+  return { ...row, ...openState(encryption, row), ...openError(encryption, row) };
+}
+
+/** The same for the row of a list: without what cannot be opened, and with the reason. */
+export function openListedThread<T extends ThreadRow>(
+  encryption: Encryption | undefined,
+  row: T,
+): Partial<T> & Partial<Unreadable> {
+  const { values: _values, interrupts: _interrupts, error: _error, ...inClear } = row;
   return {
-    ...row,
-    ...state,
-    ...(error !== undefined && { error: readJson(encryption, error, threadErrorPlace(thread_id)) }),
+    ...(inClear as Partial<T>),
+    ...openedOrWhy(() => openError(encryption, row)),
+    ...openedOrWhy(() => openState(encryption, row)),
   };
+}
+
+function openState(
+  encryption: Encryption | undefined,
+  { thread_id, values, interrupts }: ThreadRow,
+): Pick<ThreadRow, "values" | "interrupts"> {
+  const sealed = sealedPart(interrupts);
+  if (sealed !== undefined) return JSON.parse(openText(encryption, sealed, statePlace(thread_id)));
+  return { ...(values !== undefined && { values }), ...(interrupts !== undefined && { interrupts }) };
+}
+
+function openError(encryption: Encryption | undefined, { thread_id, error }: ThreadRow): Pick<ThreadRow, "error"> {
+  return error === undefined ? {} : { error: readJson(encryption, error, threadErrorPlace(thread_id)) };
 }
 
 /** Makes the row of a copied thread its own; in the transaction that copied it. */

@@ -5,8 +5,8 @@ import { encryptionOf } from "../../checkpoints/encryption.ts";
 import { PawlError } from "../../lib/errors.ts";
 import { ThreadId } from "../../lib/ids.ts";
 import type { Principal } from "../../lib/principal.ts";
-import { openThread } from "./sealed-state.ts";
-import { columnsOf, Json, Thread, threadFields, ThreadStatus } from "./thread.ts";
+import { openListedThread } from "./sealed-state.ts";
+import { columnsOf, Json, ListedThread, type Thread, threadFields, ThreadStatus } from "./thread.ts";
 
 export const ThreadFilter = z.object({
   ids: z.array(ThreadId).nullish(),
@@ -32,11 +32,9 @@ export const ThreadSearch = ThreadFilter.extend({
 });
 export type ThreadSearch = z.infer<typeof ThreadSearch>;
 
-const Selected = Thread.partial();
-
 /** Matches before `limit` and `offset`; those of `page` have the selected fields only. */
 export interface ThreadPage {
-  readonly page: z.infer<typeof Selected>[];
+  readonly page: ListedThread[];
   readonly total: number;
 }
 
@@ -48,7 +46,7 @@ const matches = `
   and ($4::jsonb is null or "values" @> $4)
   and ($5::text is null or status = $5)`;
 
-/** Throws `unsupported` for a filter on `values` where they are encrypted, `checkpoint_unreadable`. */
+/** Throws `unsupported` for a filter on `values` where they are encrypted. */
 export async function searchThreads(pool: pg.Pool, principal: Principal, search: ThreadSearch): Promise<ThreadPage> {
   refuseSealedFilter(pool, search);
   const { limit, offset, sort_by, sort_order, select } = search;
@@ -68,16 +66,20 @@ export async function searchThreads(pool: pg.Pool, principal: Principal, search:
   const isLast = rows.length < limit && (rows.length > 0 || offset === 0);
   const total = isLast ? offset + rows.length : await countThreads(pool, principal, search);
   const page = rows.map((row) => {
-    const thread = openThread(encryptionOf(pool), row);
-    return Selected.parse(Object.fromEntries(fields.map((field) => [field, thread[field]])));
+    const thread = openListedThread(encryptionOf(pool), row);
+    const shown = [...fields, "unreadable"].filter((field) => field in thread);
+    return ListedThread.parse(Object.fromEntries(shown.map((field) => [field, thread[field]])));
   });
   return { page, total };
 }
 
-/** `values` are sealed together with `interrupts`, and to the thread. */
+/** What is sealed is sealed to the thread, `values` together with `interrupts`. */
 function withWhatOpens(fields: readonly (keyof Thread)[]): (keyof Thread)[] {
-  const sealed = fields.some((field) => field === "values" || field === "interrupts" || field === "error");
-  return [...new Set([...fields, ...(sealed ? (["thread_id", "interrupts"] as const) : [])])];
+  const needed = fields.flatMap((field): (keyof Thread)[] => {
+    if (field === "error") return ["thread_id"];
+    return field === "values" || field === "interrupts" ? ["thread_id", "interrupts"] : [];
+  });
+  return [...new Set([...fields, ...needed])];
 }
 
 /** Throws `unsupported` as above. */

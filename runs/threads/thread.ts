@@ -1,6 +1,7 @@
 /** What a thread is: one definition, from which the type, the API shape and the row check all follow. */
 import { z } from "zod";
 import { ThreadId } from "../../lib/ids.ts";
+import { RunError } from "../run.ts";
 
 export const ThreadStatus = z.enum(["idle", "busy", "interrupted", "error"]);
 export type ThreadStatus = z.infer<typeof ThreadStatus>;
@@ -33,6 +34,10 @@ export const Thread = z.object({
   error: z.unknown(),
 });
 export type Thread = z.infer<typeof Thread>;
+
+/** A thread in a list: the fields that were asked for. `unreadable` says why it lacks some of them. */
+export const ListedThread = Thread.partial().extend({ unreadable: RunError.optional() });
+export type ListedThread = z.infer<typeof ListedThread>;
 
 export const threadFields = Object.keys(Thread.shape) as (keyof Thread)[];
 

@@ -4,7 +4,11 @@ import { StateGraph } from "@langchain/langgraph";
 import { emptyCheckpoint, uuid6 } from "@langchain/langgraph-checkpoint";
 import { expect, test } from "vitest";
 import { FencedSaver } from "../../checkpoints/fenced-saver.ts";
+import { pruneThread } from "../../checkpoints/prune.ts";
+import { pendingQuestions } from "../../checkpoints/questions.ts";
+import { readStandings } from "../../checkpoints/read-parked.ts";
 import { Saver } from "../../checkpoints/saver.ts";
+import { transaction } from "../../db/pool.ts";
 import { testDatabase } from "../support/database.ts";
 import { asking, count, gather, lockWaiters, nested, newThread, runOn, saying, State } from "./support.ts";
 
@@ -154,6 +158,25 @@ test("a run cannot write to another thread", async () => {
   await expect(saver.putWrites(config, [["a", 1]], "task")).rejects.toMatchObject({ code: "lease_lost" });
 });
 
+test("who closes a saver has what was under way on the thread, and a graph that was left behind writes nothing more", async () => {
+  await using db = await testDatabase();
+  const owner = await newThread(db.pool);
+  const saver = new FencedSaver(db.pool, owner);
+  const { thread_id } = owner;
+  const config = { configurable: { thread_id, checkpoint_ns: "", checkpoint_id: "c" } };
+  const put = () => saver.put(config, { ...emptyCheckpoint(), channel_values: { a: 1 } }, metadata, { a: 1 });
+  const underWay = [put(), saver.putWrites(config, [["a", 1]], "under way")];
+
+  await saver.close();
+
+  const stored = () => Promise.all(tables.map((table) => count(db.pool, table, thread_id)));
+  expect(await stored()).toEqual([1, 1, 1]);
+  await Promise.all(underWay);
+  for (const late of [put(), saver.putWrites(config, [["a", 2]], "late")])
+    await expect(late).rejects.toMatchObject({ code: "lease_lost" });
+  expect(await stored()).toEqual([1, 1, 1]);
+});
+
 test("a saver shows nothing of what it holds", async () => {
   await using db = await testDatabase();
   const saver = new FencedSaver(db.pool, { thread_id: "the-thread", epoch: "4711" });
@@ -178,6 +201,28 @@ test("the newest checkpoint is the one stored last, though its writer's clock wa
   expect((await saver.getTuple({ configurable }))?.checkpoint.id).toBe(early.id);
   expect(listed.map(({ checkpoint }) => checkpoint.id)).toEqual([early.id, ahead.id]);
   expect(before.map(({ checkpoint }) => checkpoint.id)).toEqual([ahead.id]);
+});
+
+test("whoever asks for the newest gets that one: open questions, where a thread stands, delta channels, a prune", async () => {
+  await using db = await testDatabase();
+  const saver = new Saver(db.pool);
+  const { thread_id } = await newThread(db.pool);
+  const configurable = { thread_id, checkpoint_ns: "" };
+  const early = { ...emptyCheckpoint(), id: uuid6(0) };
+  const ahead = { ...emptyCheckpoint(), id: aheadOf(early.id) };
+  const first = await saver.put({ configurable }, ahead, metadata, {});
+  await saver.putWrites(first, [["log", "before"]], "task");
+  const second = await saver.put(first, early, metadata, {});
+  await saver.putWrites(second, [["__interrupt__", { id: "asked", value: "?" }]], "task");
+
+  expect(await pendingQuestions(saver, { thread_id })).toMatchObject([{ value: "?" }]);
+  const standing = await readStandings(saver, [{ thread_id }]);
+  expect(standing.get(thread_id)?.root.checkpoint.id).toBe(early.id);
+  const history = await saver.getDeltaChannelHistory({ config: { configurable }, channels: ["log"] });
+  expect(history["log"]?.writes).toEqual([["task", "log", "before"]]);
+  await transaction(db.pool, (tx) => pruneThread(tx, thread_id, { keep: 1 }));
+  const kept = await gather(saver.list({ configurable }));
+  expect(kept.map(({ checkpoint }) => checkpoint.id)).toEqual([early.id]);
 });
 
 test("a fork has values of its own where the branches have stored equally many", async () => {

@@ -1,17 +1,19 @@
 /**
  * Any order of steps, forks, rollbacks, copies and prunes, by two processes that do not know of each other: every
- * checkpoint that is kept reads back exactly what was put.
+ * checkpoint that is kept reads back exactly what was put. So it is where keys are set and changed meanwhile.
  */
-import { randomUUID } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 import { emptyCheckpoint, uuid6 } from "@langchain/langgraph-checkpoint";
 import fc from "fast-check";
 import type pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { encryptionOf, encryptWith } from "../../checkpoints/encryption.ts";
 import { pruneSupersededWrites, pruneThread } from "../../checkpoints/prune.ts";
+import { resealCopy } from "../../checkpoints/reseal.ts";
 import { Saver } from "../../checkpoints/saver.ts";
 import { copyThreadCheckpoints, deleteRunCheckpoints, deleteThreadCheckpoints } from "../../checkpoints/thread-data.ts";
-import { type Queryable, transaction } from "../../db/pool.ts";
-import { type TestDatabase, testDatabase } from "../support/database.ts";
+import { createPool, transaction } from "../../db/pool.ts";
+import { silent, type TestDatabase, testDatabase } from "../support/database.ts";
 import { count, gather } from "./support.ts";
 
 let db: TestDatabase;
@@ -64,7 +66,10 @@ const operation = fc.oneof(
   fc.record({ op: fc.constant("prune" as const), keep: fc.integer({ min: 1, max: 4 }) }),
   fc.record({ op: fc.constant("prune writes" as const) }),
 );
-type Operation = typeof operation extends fc.Arbitrary<infer T> ? T : never;
+/** Keys are set, and then changed as operations.md says: each process has both. */
+const [keyA, keyB] = [randomBytes(32), randomBytes(32)];
+const rekey = fc.constantFrom([keyA, keyB], [keyB, keyA]).map((keys) => ({ op: "rekey" as const, keys }));
+type Operation = typeof operation | typeof rekey extends fc.Arbitrary<infer T> ? T : never;
 type Change = typeof change extends fc.Arbitrary<infer T> ? T : never;
 
 test("whatever happens to a thread, what is kept of it reads back as it was put", async () => {
@@ -73,6 +78,21 @@ test("whatever happens to a thread, what is kept of it reads back as it was put"
       await check(db.pool, operations);
     }),
     { numRuns: 40 },
+  );
+}, 120_000);
+
+test("the same where keys are set and changed meanwhile", async () => {
+  const operations = fc.array(fc.oneof({ weight: 8, arbitrary: operation }, rekey), { minLength: 5, maxLength: 30 });
+  await fc.assert(
+    fc.asyncProperty(operations, async (each) => {
+      const pool = createPool({ ...db.connection, max: 3, name: "model", log: silent });
+      try {
+        await check(pool, each);
+      } finally {
+        await pool.end();
+      }
+    }),
+    { numRuns: 30 },
   );
 }, 120_000);
 
@@ -86,7 +106,10 @@ async function check(pool: pg.Pool, operations: readonly Operation[]): Promise<v
     else if (each.op === "step") await step(savers[each.by]!, model, { ...each, run, at: model.stored.length - 1 });
     else if (each.op === "fork") await step(savers[each.by]!, model, { ...each, run });
     else if (each.op === "load") await expectRead(savers[each.by]!, model, pick(model, each.at));
-    else await transaction(pool, (tx) => onThread(tx, model, each));
+    else if (each.op === "rekey") {
+      encryptWith(pool, each.keys);
+      for (const i of savers.keys()) savers[i] = new Saver(pool);
+    } else await onThread(pool, model, each);
   }
   await expectAsModelled(pool, model);
   for (const saver of savers) for (const stored of model.stored) await expectRead(saver, model, stored);
@@ -145,27 +168,32 @@ function changed(list: readonly string[], by: Change): string[] {
 }
 
 /** What is done to the thread as a whole, in the tables and in the model. */
-async function onThread(tx: Queryable, model: Model, each: Operation): Promise<void> {
+async function onThread(pool: pg.Pool, model: Model, each: Operation): Promise<void> {
+  const encryption = encryptionOf(pool);
+  const within = <T>(work: (tx: Parameters<typeof pruneThread>[0]) => Promise<T>) => transaction(pool, work);
   const parents = new Set(model.stored.map(({ parent }) => parent));
   if (each.op === "rollback") {
     const run = pick(model, each.of)?.run ?? "";
-    await deleteRunCheckpoints(tx, model.thread, run);
+    await within((tx) => deleteRunCheckpoints(tx, model.thread, run));
     model.stored = model.stored.filter((stored) => stored.run !== run);
     for (const stored of model.stored) if (stored.write?.run === run) stored.write = undefined;
   } else if (each.op === "copy") {
     const copy = randomUUID();
-    await copyThreadCheckpoints(tx, model.thread, copy);
-    await deleteThreadCheckpoints(tx, model.thread);
+    await within(async (tx) => {
+      await copyThreadCheckpoints(tx, model.thread, copy);
+      if (encryption) await resealCopy(tx, encryption, { from: model.thread, to: copy });
+      await deleteThreadCheckpoints(tx, model.thread);
+    });
     model.thread = copy;
     model.stored = model.stored.map((stored) => ({
       ...stored,
       metadata: { ...stored.metadata, ...("thread_id" in stored.metadata && { thread_id: copy }) },
     }));
   } else if (each.op === "prune") {
-    await pruneThread(tx, model.thread, { keep: each.keep });
+    await within((tx) => pruneThread(tx, model.thread, { keep: each.keep, encryption }));
     model.stored = model.stored.filter(({ id }, i) => i >= model.stored.length - each.keep || !parents.has(id));
   } else if (each.op === "prune writes") {
-    await pruneSupersededWrites(tx, model.thread);
+    await within((tx) => pruneSupersededWrites(tx, model.thread));
     for (const stored of model.stored) if (parents.has(stored.id)) stored.write = undefined;
   }
 }
@@ -206,7 +234,7 @@ async function expectAsModelled(pool: pg.Pool, model: Model): Promise<void> {
 
 /** After the last checkpoint has gone nothing is left, and after a prune of all but the newest only what that needs. */
 async function expectNoGarbage(pool: pg.Pool, model: Model): Promise<void> {
-  await transaction(pool, (tx) => onThread(tx, model, { op: "prune", keep: 1 }));
+  await onThread(pool, model, { op: "prune", keep: 1 });
   await expectAsModelled(pool, model);
   const { rows: unused } = await pool.query(
     `select i.hash from checkpoint_items i
@@ -218,7 +246,7 @@ async function expectNoGarbage(pool: pg.Pool, model: Model): Promise<void> {
   expect(unused).toEqual([]);
   const channels = 5;
   expect(await count(pool, "checkpoint_blobs", model.thread)).toBeLessThanOrEqual(channels * model.stored.length);
-  while (model.stored.length > 0) await transaction(pool, (tx) => onThread(tx, model, { op: "rollback", of: 0 }));
+  while (model.stored.length > 0) await onThread(pool, model, { op: "rollback", of: 0 });
   for (const table of ["checkpoints", "checkpoint_blobs", "checkpoint_writes", "checkpoint_items"]) {
     expect(await count(pool, table, model.thread)).toBe(0);
   }

@@ -5,15 +5,12 @@ import { PostgresSaver } from "@langchain/langgraph-checkpoint-postgres";
 import fc from "fast-check";
 import type pg from "pg";
 import { expect, test } from "vitest";
-import { FilesInPostgres } from "../../checkpoints/files.ts";
 import { pruneThread } from "../../checkpoints/prune.ts";
 import { Saver } from "../../checkpoints/saver.ts";
 import { deleteRunCheckpoints, deleteThreadCheckpoints } from "../../checkpoints/thread-data.ts";
-import type { Owner } from "../../db/fence.ts";
 import { transaction } from "../../db/pool.ts";
-import { noFiles } from "../../lib/file-versions.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
-import { count, gather, lockWaiters, newThread, runOn, saying } from "./support.ts";
+import { count, gather, lockWaiters, newThread, putList, runOn, saying } from "./support.ts";
 
 type Tx = Parameters<typeof deleteThreadCheckpoints>[0];
 
@@ -34,18 +31,6 @@ function counted(pool: pg.Pool): { statements: number } {
     Object.assign(client, { counted: true });
   });
   return seen;
-}
-
-/** Puts a checkpoint with one list. */
-async function put(saver: Saver, config: { configurable: object }, list: readonly unknown[]) {
-  const version = saver.getNextVersion(undefined);
-  const checkpoint = {
-    ...emptyCheckpoint(),
-    id: uuid6(0),
-    channel_values: { list },
-    channel_versions: { list: version },
-  };
-  return saver.put(config, checkpoint, metadata, { list: version });
 }
 
 async function listOf(db: TestDatabase, config: { configurable?: object }): Promise<unknown> {
@@ -90,7 +75,7 @@ test("a run on a thread of the stock saver goes on, and the stock saver reads wh
 test("the stock saver refuses a value that is stored in pieces, rather than reading something else", async () => {
   await using db = await testDatabase();
   const config = { configurable: { thread_id: randomUUID(), checkpoint_ns: "" } };
-  await put(new Saver(db.pool), config, conversation(5));
+  await putList(new Saver(db.pool), config, conversation(5));
 
   await expect(new PostgresSaver(db.pool).getTuple(config)).rejects.toThrow(/Unknown serialization type: chunks/);
 });
@@ -102,11 +87,11 @@ test.each([
   await using db = await testDatabase();
   const saver = new Saver(db.pool);
   const config = { configurable: { thread_id: randomUUID(), checkpoint_ns: "", run_id: "the run" } };
-  await put(saver, config, conversation(50));
+  await putList(saver, config, conversation(50));
   await transaction(db.pool, (tx) => remove(tx, config.configurable.thread_id));
   expect(await count(db.pool, "checkpoint_items", config.configurable.thread_id)).toBe(0);
 
-  const stored = await put(saver, config, conversation(51));
+  const stored = await putList(saver, config, conversation(51));
 
   expect(await listOf(db, stored)).toEqual(conversation(51));
 });
@@ -115,11 +100,11 @@ test("two processes that know different versions of one thread store what each o
   await using db = await testDatabase();
   const [here, there] = [new Saver(db.pool), new Saver(db.pool)];
   const config = { configurable: { thread_id: randomUUID(), checkpoint_ns: "" } };
-  const first = await put(here, config, conversation(50));
+  const first = await putList(here, config, conversation(50));
   await there.getTuple(first);
-  const ours = await put(here, config, [...conversation(50), "ours"]);
-  const theirs = await put(there, config, [...conversation(50), "theirs"]);
-  const last = await put(here, config, [...conversation(50), "ours", "again"]);
+  const ours = await putList(here, config, [...conversation(50), "ours"]);
+  const theirs = await putList(there, config, [...conversation(50), "theirs"]);
+  const last = await putList(here, config, [...conversation(50), "ours", "again"]);
 
   expect(await listOf(db, ours)).toEqual([...conversation(50), "ours"]);
   expect(await listOf(db, theirs)).toEqual([...conversation(50), "theirs"]);
@@ -132,8 +117,8 @@ test("a write waits for a prune under way, and then builds on nothing that it re
   const owner = await newThread(db.pool);
   const { saver, config } = runOn(db.pool, owner);
   const at = { configurable: { ...config.configurable, checkpoint_ns: "" } };
-  const base = await put(saver, at, conversation(50));
-  await put(new Saver(db.pool), at, ["another", "newest"]);
+  const base = await putList(saver, at, conversation(50));
+  await putList(new Saver(db.pool), at, ["another", "newest"]);
   const pruner = await db.pool.connect();
   await pruner.query("begin");
   await pruner.query("select from thread_owner where thread_id = $1 for no key update", [owner.thread_id]);
@@ -141,7 +126,7 @@ test("a write waits for a prune under way, and then builds on nothing that it re
   await pruner.query("delete from checkpoints where checkpoint_id = $1", [base.configurable?.["checkpoint_id"]]);
   await pruneThread(pruner, owner.thread_id, { keep: 1 });
 
-  const write = put(saver, at, conversation(51));
+  const write = putList(saver, at, conversation(51));
   await expect.poll(() => lockWaiters(db.pool)).toBe(1);
   await pruner.query("commit");
   pruner.release();
@@ -186,7 +171,7 @@ test("a value with more pieces than a statement has room for is stored", async (
   const saver = new Saver(db.pool);
 
   await saver.putWrites(config, [["list", list.slice(0, 2_500)]], "task");
-  const stored = await put(saver, config, list);
+  const stored = await putList(saver, config, list);
 
   expect(await listOf(db, stored)).toEqual(list);
   expect(await count(db.pool, "checkpoint_items", config.configurable.thread_id)).toBe(5_000);
@@ -198,54 +183,6 @@ test("a message is stored once, though it is in a task's writes and in the list"
   await saying(long(0), long(1), long(2)).invoke({}, runOn(db.pool, owner).config);
 
   expect(await count(db.pool, "checkpoint_items", owner.thread_id)).toBe(3);
-});
-
-/** Of 2,000 checkpoints, which nothing analyses by itself. */
-async function longThread(pool: pg.Pool): Promise<Owner> {
-  const owner = await newThread(pool);
-  await pool.query("alter table checkpoints set (autovacuum_enabled = off)");
-  await pool.query(
-    `insert into checkpoints (thread_id, checkpoint_id, checkpoint, files)
-     select $1, n::text, '{}', '' from generate_series(1, 2000) n`,
-    [owner.thread_id],
-  );
-  return owner;
-}
-
-/** Rows that the transaction has read so far. */
-async function checkpointsFetched(tx: Tx): Promise<number> {
-  const { rows } = await tx.query<{ rows: string }>(
-    "select idx_tup_fetch + seq_tup_read as rows from pg_stat_xact_user_tables where relname = 'checkpoints'",
-  );
-  return Number(rows[0]?.rows);
-}
-
-test("a step finds the files of the one before in one row of a long thread, also where nothing has been analysed", async () => {
-  await using db = await testDatabase();
-  const { thread_id } = await longThread(db.pool);
-
-  const fetched = await transaction(db.pool, async (tx) => {
-    const config = { configurable: { thread_id, checkpoint_ns: "", checkpoint_id: "2000" } };
-    await put(new Saver(tx as unknown as pg.Pool), config, ["said"]);
-    return checkpointsFetched(tx);
-  });
-
-  expect(fetched).toBe(1);
-});
-
-test("the newest files of a long thread are found in a few rows, at a checkpoint that is stored and at one that is not", async () => {
-  await using db = await testDatabase();
-  const owner = await longThread(db.pool);
-  await db.pool.query("analyze checkpoints");
-
-  for (const checkpointId of ["1000", "not stored yet"]) {
-    const fetched = await transaction(db.pool, async (tx) => {
-      const files = new FilesInPostgres({ db: tx, owner, encryption: undefined, checkpointId });
-      expect(await files.newest()).toBe(noFiles);
-      return checkpointsFetched(tx);
-    });
-    expect(fetched).toBeLessThan(10);
-  }
 });
 
 test("what a step stores does not grow with the history", async () => {
@@ -261,7 +198,7 @@ test("what a step stores does not grow with the history", async () => {
   const marks: number[] = [];
   for (let length = 1; length <= 220; length += 1) {
     if ([20, 60, 180, 220].includes(length)) marks.push(await stored());
-    config = await put(saver, { configurable: config.configurable ?? {} }, conversation(length));
+    config = await putList(saver, { configurable: config.configurable ?? {} }, conversation(length));
   }
   const [early, late] = [marks[1]! - marks[0]!, marks[3]! - marks[2]!];
 

@@ -1,9 +1,11 @@
 /** Threads and small graphs for tests of what is kept of them. */
 import { randomUUID } from "node:crypto";
 import { Annotation, interrupt, StateGraph } from "@langchain/langgraph";
+import { emptyCheckpoint, uuid6 } from "@langchain/langgraph-checkpoint";
 import type pg from "pg";
 import { FencedSaver } from "../../checkpoints/fenced-saver.ts";
 import { QuestionTracker } from "../../checkpoints/question-tracker.ts";
+import type { Saver } from "../../checkpoints/saver.ts";
 import type { Owner } from "../../db/fence.ts";
 import type { AnyGraph } from "../../runs/index.ts";
 
@@ -24,6 +26,18 @@ export function runOn(pool: pg.Pool, owner: Owner, runId: string = randomUUID())
     durability: "sync" as const,
   };
   return { tracker, saver, config, runId };
+}
+
+/** Puts a checkpoint with one list. */
+export async function putList(saver: Saver, config: { configurable: object }, list: readonly unknown[]) {
+  const version = saver.getNextVersion(undefined);
+  const checkpoint = {
+    ...emptyCheckpoint(),
+    id: uuid6(0),
+    channel_values: { list },
+    channel_versions: { list: version },
+  };
+  return saver.put(config, checkpoint, { source: "loop", step: 1, parents: {} }, { list: version });
 }
 
 export async function count(pool: pg.Pool, table: string, threadId: string): Promise<number> {

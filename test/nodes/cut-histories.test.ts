@@ -5,6 +5,7 @@
 import {
   AIMessage,
   type BaseMessage,
+  ChatMessage,
   HumanMessage,
   RemoveMessage,
   SystemMessage,
@@ -128,10 +129,10 @@ const sent = fc
     await thread.ledger.perform(effect, outcome).catch(() => undefined);
   });
 
-/** A client writes into the state: messages of its own, new calls in an old message, a message less. */
+/** A client writes into the state: messages of its own and of other providers, new calls in an old message, a message less. */
 const edit = fc
   .record({
-    kind: fc.constantFrom("ai", "tool", "replace", "remove", "empty"),
+    kind: fc.constantFrom("ai", "tool", "replace", "remove", "empty", "raw", "blocks", "role"),
     id: messageId,
     call: callIds,
     nth: fc.nat({ max: 9 }),
@@ -142,6 +143,13 @@ const edit = fc
     if (kind === "ai") thread.add(new AIMessage({ content: "", tool_calls, ...withId(id) }));
     if (kind === "tool") thread.add(new ToolMessage({ content: "seen", tool_call_id: call, ...withId(id) }));
     if (kind === "empty") thread.add(new AIMessage({ content: "", ...withId(id) }));
+    const raw = { id: call, type: "function" as const, function: { name: "look", arguments: "{}" } };
+    const added = Object.assign(new AIMessage({ content: "", ...withId(id) }), {
+      additional_kwargs: { tool_calls: [raw] },
+    });
+    if (kind === "raw") thread.add(added);
+    if (kind === "blocks") thread.add(new AIMessage({ content: [{ type: "tool_use", id: call }], ...withId(id) }));
+    if (kind === "role") thread.add(new ChatMessage({ role: "critic", content: "no", ...withId(id) }));
     if (kind === "replace" && target?.id) thread.add(new AIMessage({ content: "edited", tool_calls, id: target.id }));
     if (kind === "remove" && target?.id) thread.add(new RemoveMessage({ id: target.id }));
   });
@@ -184,3 +192,24 @@ test("a call that was sent is not told to have been left out, and one that was r
   ]);
   expect(callsOf(cut.messages[1] as AIMessage)).toHaveLength(3);
 });
+
+test.each([
+  [["dispatched", "committed"], "EFFECT_UNKNOWN"],
+  [["committed", "dispatched"], "EFFECT_UNKNOWN"],
+  [["unknown", "reserved"], "EFFECT_UNKNOWN"],
+  [["failed", "committed", "reserved"], "of committed"],
+  [["committed", "failed"], "of committed"],
+  [["reserved"], "NOT_EXECUTED"],
+] as const)(
+  "a call that the ledger has as %j, each with other arguments, is told as the heaviest",
+  async (states, told) => {
+    const calls = [{ type: "tool_call" as const, id: "c", name: "look", args: {} }];
+    const history = [
+      new HumanMessage({ id: "h", content: "go" }),
+      new AIMessage({ id: "m", content: "", tool_calls: calls }),
+    ];
+    const known = states.map((state) => ({ toolCallId: "c", state, result: { status: "ok", result: `of ${state}` } }));
+    const { messages } = await healHistory(history, { knownEffects: async () => known } as unknown as HostPorts);
+    expect(messages[2]?.text).toContain(told);
+  },
+);

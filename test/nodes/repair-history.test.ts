@@ -17,6 +17,8 @@ const calling = (id: string, ...callIds: string[]): AIMessage =>
 const result = (callId: string, id = `r-${callId}`): ToolMessage =>
   new ToolMessage({ id, tool_call_id: callId, content: "seen" });
 
+const rawCall = (id: string) => ({ id, type: "function", function: { name: "look", arguments: "{}" } });
+
 /** `id` for a message, `id>call` for an answer. */
 const outline = (messages: readonly BaseMessage[]): string[] =>
   messages.map((message) => (ToolMessage.isInstance(message) ? `${message.id}>${message.tool_call_id}` : message.id!));
@@ -74,6 +76,42 @@ test("calls of two turns that share an id are told apart, and each keeps its own
   expect(first.tool_call_id).toBe(a1.tool_calls![0]!.id);
   expect(second.tool_call_id).toBe(a2.tool_calls![0]!.id);
   expect(first.tool_call_id).not.toBe(second.tool_call_id);
+});
+
+test("a result that fits the calls of two turns belongs to the newer: servers that number their calls begin anew", () => {
+  const { messages, repairs } = repairHistory([
+    calling("a1", "call_0"),
+    human("h1"),
+    calling("a2", "call_0"),
+    result("call_0"),
+  ]);
+  expect(outline(messages).map((line) => line.split(">")[0])).toEqual(["a1", "result-call_0", "h1", "a2", "r-call_0"]);
+  expect(repairs).toContainEqual({ type: "missing_result", message_id: "result-call_0", call_id: "call_0" });
+});
+
+test("what else a message says stays, where its calls or their results are named anew", () => {
+  const more = { name: "agent", response_metadata: { model: "m" }, additional_kwargs: { reasoning_content: "hm" } };
+  const { messages } = repairHistory([
+    calling("a1", "c"),
+    result("c"),
+    new AIMessage({ ...more, id: "a2", content: "so", tool_calls: calling("", "c").tool_calls! }),
+    new ToolMessage({ id: "r2", tool_call_id: "c", content: "no", name: "look", status: "error", artifact: { a: 1 } }),
+  ]);
+  expect(messages[2]).toMatchObject({ ...more, id: "a2", content: "so" });
+  expect(messages[3]).toMatchObject({ id: "r2", content: "no", name: "look", status: "error", artifact: { a: 1 } });
+});
+
+test.each([
+  ["arguments that are no object", { tool_calls: [{ type: "tool_call", id: "c1", name: "look", args: ["a"] }] }],
+  ["a call without a name", { tool_calls: [{ type: "tool_call", id: "c1", name: "", args: {} }] }],
+  ["calls in the provider's raw copy alone", { additional_kwargs: { tool_calls: [rawCall("c1")] } }],
+])("%s are mended, and the repair says which message it was", (_, fields) => {
+  const written = Object.assign(new AIMessage({ id: "a1", content: "said" }), fields);
+  const { messages, repairs } = repairHistory([human("h1"), written, human("h2")]);
+  expect(historyViolations(wire(messages))).toEqual([]);
+  expect(repairs).toContainEqual({ type: "malformed_message", message_id: "a1" });
+  expect(messages[1]).toMatchObject({ id: "a1", content: "said" });
+  expect(repairHistory(messages).repairs).toEqual([]);
 });
 
 test("a call whose arguments were no JSON is answered too", () => {

@@ -1,4 +1,5 @@
 /** Sealed rows of threads, runs and their log: bound to their place, read beside rows in clear and under an earlier key. */
+import type { Thread } from "@langchain/langgraph-sdk";
 import type pg from "pg";
 import { expect, test } from "vitest";
 import { gather } from "../../checkpoints/support.ts";
@@ -35,7 +36,13 @@ async function swap(pool: pg.Pool, column: `${string}.${string}`, [into, from]: 
   expect(rowCount).toBe(1);
 }
 
-test("values and questions of another thread are refused, and so is its error; the thread is still listed by what is in clear", async () => {
+/** What a row of a list has in the place of what cannot be read. */
+const unreadable = {
+  error: "checkpoint_unreadable",
+  message: expect.stringMatching(/^An encrypted value was changed/),
+};
+
+test("values and questions of another thread are refused, and so is its error; the thread is listed without them, and says so", async () => {
   await using server = await testServer({ graphs, env: { PAWL_ENCRYPTION_KEYS: keyA } });
   const { threads } = server.client;
   for (const [column, graph] of [
@@ -48,8 +55,20 @@ test("values and questions of another thread are refused, and so is its error; t
 
     const ids = [one.thread_id];
     expect(await refusal(threads.get(one.thread_id))).toBe(UNREADABLE);
-    expect(await refusal(threads.search({ ids }))).toBe(UNREADABLE);
-    expect(await threads.search({ ids, select: ["thread_id"] })).toEqual([{ thread_id: one.thread_id }]);
+    const both = { ids: [...ids, other.thread_id], limit: 2 };
+    const [listed, readable] = await threads.search({ ...both, sortBy: "created_at", sortOrder: "asc" });
+    const lacks = column === "threads.error" ? ["error"] : ["values", "interrupts"];
+    expect(listed).toMatchObject({ thread_id: one.thread_id, unreadable });
+    expect(Object.keys(readable!).toSorted()).toEqual(
+      [...Object.keys(listed!).filter((key) => key !== "unreadable"), ...lacks].toSorted(),
+    );
+    const selected = async (...select: (keyof Thread)[]) =>
+      threads.search({ ids, select: select as ("status" | "thread_id" | "values")[] });
+    expect(await selected("thread_id")).toEqual([{ thread_id: one.thread_id }]);
+    const { status } = listed!;
+    expect(await selected("status", "values", "error")).toEqual([
+      { status, unreadable, ...(column === "threads.error" ? { values: listed!.values } : { error: null }) },
+    ]);
     expect(await refusal(threads.get(other.thread_id))).toBe("accepted");
   }
 });
@@ -69,7 +88,19 @@ test("what another run was asked to do is refused, and its error, and so are oth
 
   await swap(pool, "runs.kwargs", [`run_id = '${kwargs}'`, `run_id = '${log}'`]);
   expect(await refusal(other.client.runs.get(thread_id, kwargs))).toBe(UNREADABLE);
-  expect(await refusal(other.client.runs.list(thread_id))).toBe(UNREADABLE);
+  const listed = await other.client.runs.list(thread_id);
+  expect(listed.map(({ run_id }) => run_id)).toEqual(ids.toReversed());
+  const fields = (run: object | undefined) => Object.keys(run ?? {}).filter((key) => key !== "kwargs");
+  expect(listed[2]).toMatchObject({ run_id: kwargs, status: "error", unreadable });
+  expect(Object.keys(listed[2]!).toSorted()).toEqual([...fields(listed[1]), "unreadable"].toSorted());
+  expect(listed.slice(0, 2).every((run) => "kwargs" in run && !("unreadable" in run))).toBe(true);
+  const query = "limit=1&offset=2&select=run_id&select=";
+  const selected = async (field: string): Promise<unknown> => {
+    const answer = await fetch(`${other.url}/threads/${thread_id}/runs?${query}${field}`);
+    return answer.json();
+  };
+  expect(await selected("kwargs")).toEqual([{ run_id: kwargs, unreadable }]);
+  expect(await selected("status")).toEqual([{ run_id: kwargs, status: "error" }]);
 
   await swap(pool, "thread_events.events", [newest(log), newest(end)]);
   expect(await replay(log)).toContain("checkpoint_unreadable");
@@ -176,4 +207,41 @@ test("threads are not searched by values that Postgres does not see, and are wit
   expect(await refusal(server.client.threads.search(filter))).toBe("422 unsupported");
   expect((await count(server)).status).toBe(422);
   expect(await server.client.threads.search({ metadata: { graph_id: "agent" } })).toHaveLength(1);
+});
+
+test("threads and runs whose key is gone are listed beside those that can be read, and still do not pass for empty ones", async () => {
+  await using database = await testDatabase();
+  let lost = { thread_id: "", ids: [""] };
+  {
+    await using server = await start(database, keyA);
+    lost = await ran(server, "agent");
+  }
+  // Some process had both keys once, so that one with the second alone may start.
+  await database.pool.query("delete from encryption_keys");
+  await using server = await start(database, keyB);
+  const { threads, runs } = server.client;
+  const found = await ran(server, "agent");
+  const keyGone = {
+    error: "checkpoint_unreadable",
+    message: expect.stringContaining("PAWL_ENCRYPTION_KEYS does not have"),
+  };
+
+  const listed = await threads.search({ sortBy: "created_at", sortOrder: "asc" });
+  expect(listed.map(({ thread_id }) => thread_id)).toEqual([lost.thread_id, found.thread_id]);
+  expect(listed[0]).toMatchObject({ status: "interrupted", unreadable: keyGone });
+  expect(listed[0]).not.toHaveProperty("values");
+  expect(listed[1]).toMatchObject({ values: { messages: expect.any(Array) } });
+  expect(listed[1]).not.toHaveProperty("unreadable");
+  expect(await runs.list(lost.thread_id)).toMatchObject([{ run_id: lost.ids[0], unreadable: keyGone }]);
+
+  expect(await refusal(threads.get(lost.thread_id))).toBe(UNREADABLE);
+  expect(await refusal(threads.getState(lost.thread_id))).toBe(UNREADABLE);
+  expect(await refusal(threads.updateState(lost.thread_id, { values: { note: "x" }, asNode: "ask" }))).toBe(UNREADABLE);
+  expect(await refusal(runs.create(lost.thread_id, "agent", { command: { resume: "yes" } }))).toBe(UNREADABLE);
+  const ended = await runs.wait(lost.thread_id, "agent", { input: said("user"), raiseError: false });
+  expect(ended).toMatchObject({ __error__: { error: "checkpoint_unreadable" } });
+  expect(await refusal(threads.copy(lost.thread_id))).toBe(UNREADABLE);
+
+  await threads.delete(lost.thread_id);
+  expect(await threads.search()).toMatchObject([{ thread_id: found.thread_id }]);
 });
