@@ -19,7 +19,8 @@ export interface ResendContext {
   readonly mayBeResent: (created: { run_id: string; age_ms: number }) => boolean;
 }
 
-interface Request {
+/** What a client asks for when it creates a run. */
+export interface CreateRequest {
   readonly principal: Principal;
   readonly body: RunCreate;
   readonly options: CreateOptions;
@@ -41,7 +42,7 @@ const RESENT = `(select * from runs where request_digest = decode($2, 'hex') and
  */
 export async function findCreated(
   tx: Queryable,
-  { principal, body, options }: Request,
+  { principal, body, options }: CreateRequest,
   { pool, mayBeResent }: ResendContext,
 ): Promise<Run | undefined> {
   const { idempotencyKey, digest, threadId } = options;
@@ -78,7 +79,7 @@ export async function findCreated(
  * What stays spent when the run is gone: the idempotency key, or else the run id that the client has given, in a form
  * that no header has. Undefined for a POST that is not to be told from others.
  */
-export function keyOf({ body, options }: Omit<Request, "principal">): string | undefined {
+export function keyOf({ body, options }: Omit<CreateRequest, "principal">): string | undefined {
   return options.idempotencyKey ?? (body.run_id && `run_id\n${body.run_id}`);
 }
 
