@@ -4,7 +4,7 @@ import type { Queryable } from "../../db/pool.ts";
 import type { EffectDecision } from "../../lib/effect.ts";
 import { PawlError } from "../../lib/errors.ts";
 import type { Principal } from "../../lib/principal.ts";
-import { deadline, idempotencyKey } from "./rows.ts";
+import { deadline, idempotencyKey } from "./stored-effect.ts";
 
 /** As in the ledger, but that `unknown` ones which a person has decided to leave so are `abandoned`. */
 export const ListedState = z.enum(["reserved", "dispatched", "unknown", "abandoned", "committed", "failed"]);
