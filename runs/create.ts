@@ -16,7 +16,8 @@ import { type CreateRequest, findCreated, keyOf, lockKey, refuseSpentKey, type R
 import { checkpointOf, kwargsOf, mergedConfigurable } from "./request.ts";
 import { type Answers, matchAnswers, type OpenQuestion } from "./resume.ts";
 import type { Run, RunCreate } from "./run.ts";
-import { goesOn, type ParkedThread, rootOf } from "./skew/find.ts";
+import type { ParkedThread } from "./skew/find.ts";
+import { goesOn, rootOf } from "./skew/starting-point.ts";
 import { newTarget, readTarget, requireUsable, type Target } from "./target.ts";
 import type { ThreadTtl } from "./threads/ttl.ts";
 

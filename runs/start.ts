@@ -9,7 +9,8 @@ import type { AnyGraph } from "./index.ts";
 import { inputOf } from "./input.ts";
 import { openAnswers } from "./resume.ts";
 import type { RunKwargs } from "./run.ts";
-import { goesOn, refuseChangedGraph, rootOf } from "./skew/find.ts";
+import { refuseChangedGraph } from "./skew/find.ts";
+import { goesOn, rootOf } from "./skew/starting-point.ts";
 
 export interface Start {
   readonly input: unknown;
