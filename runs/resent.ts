@@ -1,8 +1,8 @@
 /** Finds the run that a POST has created already: the stock client sends a POST again when its socket dropped. */
 import { createHash } from "node:crypto";
-import { KEY_GROUP } from "../db/advisory-locks.ts";
 import type pg from "pg";
 import { encryptionOf } from "../checkpoints/encryption.ts";
+import { KEY_GROUP } from "../db/advisory-locks.ts";
 import type { Queryable } from "../db/pool.ts";
 import { PawlError } from "../lib/errors.ts";
 import type { Principal } from "../lib/principal.ts";
@@ -73,6 +73,20 @@ export async function findCreated(
     throw new PawlError("already_exists", "This run id or idempotency key was used for another request");
   }
   return Run.parse(openRun(encryptionOf(pool), row));
+}
+
+/** Notes that the answer to the POST which created the run has arrived. Returns whether the run waits to be claimed. */
+export async function noteAnswered(db: Queryable, runId: string): Promise<boolean> {
+  const { rows } = await db.query<{ waits: boolean }>({
+    name: "run-answered",
+    // Not worth waiting for the disk: a crash of Postgres that loses it makes an equal POST find this run.
+    text: `
+      with lazy as materialized (select set_config('synchronous_commit', 'off', true))
+      update runs set answered = true from lazy where run_id = $1
+      returning status = 'pending' and ready as waits`,
+    values: [runId],
+  });
+  return rows[0]?.waits ?? false;
 }
 
 /**

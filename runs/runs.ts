@@ -18,6 +18,8 @@ import { lockThread, settleThread } from "./queue.ts";
 import { deleteThread } from "./threads/delete.ts";
 import { buildFrom, refuseChangedGraph } from "./skew/find.ts";
 import { findRun, getRun, listRuns, readValues } from "./read.ts";
+import { RecentRuns } from "./recent.ts";
+import { noteAnswered } from "./resent.ts";
 import type { ThreadTtl } from "./threads/ttl.ts";
 
 export interface RunsOptions {
@@ -37,11 +39,7 @@ export function createRuns({ pool, graphs, hub, signals, answering, onWork, defa
   const saver = new Saver(pool);
   const buildOf = buildFrom(graphs);
   const sources = { pool, hub, signals };
-  /** Where the runs are whose creating POST is being answered: it follows them at once. */
-  const fresh = new Map<string, { readonly tenant: string; readonly thread_id: string }>();
-  /** Of those, and of runs that are being created: the ones of which no signal has come. */
-  const untold = new Set<string>();
-  signals.on("events", (runId) => (runId === "" ? untold.clear() : untold.delete(runId)));
+  const recent = new RecentRuns(signals);
 
   function announceWork(): void {
     onWork();
@@ -57,7 +55,7 @@ export function createRuns({ pool, graphs, hub, signals, answering, onWork, defa
     async create(principal, body, options) {
       const newRunId = RunId.parse(uuidv7());
       answering.begin(newRunId); // before anyone can find the run
-      untold.add(newRunId);
+      recent.begin(newRunId);
       const created = await createRun(
         {
           pool,
@@ -69,26 +67,27 @@ export function createRuns({ pool, graphs, hub, signals, answering, onWork, defa
         { principal, body, options, newRunId },
       ).catch((error: unknown) => {
         answering.cancel(newRunId);
-        untold.delete(newRunId);
+        recent.forget(newRunId);
         throw error;
       });
       if (created.run.run_id !== newRunId) {
         answering.cancel(newRunId);
-        untold.delete(newRunId);
+        recent.forget(newRunId);
         answering.begin(created.run.run_id);
       }
-      const { run_id, thread_id } = created.run;
-      fresh.set(run_id, { tenant: principal.tenant, thread_id });
+      recent.accepted(created.run, principal.tenant);
       announceStopped(created);
       announceWork();
       return created.run;
     },
 
     async answered(runId, wasDelivered) {
-      fresh.delete(runId);
-      untold.delete(runId);
-      if (wasDelivered) await answering.delivered(runId, () => noteAnswered(runId));
-      else answering.lost(runId);
+      recent.forget(runId);
+      if (!wasDelivered) return answering.lost(runId);
+      await answering.delivered(runId, async () => {
+        // A claim at this very moment has passed over the row, since it was locked.
+        if (await noteAnswered(pool, runId)) announceWork();
+      });
     },
 
     get: (principal, ref) => getRun(pool, principal, ref),
@@ -116,12 +115,13 @@ export function createRuns({ pool, graphs, hub, signals, answering, onWork, defa
 
     async events(principal, ref, { after, signal }) {
       const from = await startOf(principal, ref, after);
-      return events(follow(sources, { runId: ref.runId, after: from, isUntold: () => isUntold(ref), signal }));
+      const { runId } = ref;
+      return eventsOf(follow(sources, { runId, after: from, isUntold: () => isUntold(runId), signal }));
     },
 
     async join(principal, ref, signal) {
       const find = () => untilReachable(() => findRun(pool, principal, ref), signal);
-      const place = freshPlace(principal, ref) ?? (await find());
+      const place = recent.placeOf(principal, ref) ?? (await find());
       const outcome = await outcomeOf(ref, signal);
       return outcome.values === null
         ? { ...outcome, values: await untilReachable(() => readValues(pool, place.thread_id), signal) }
@@ -130,45 +130,21 @@ export function createRuns({ pool, graphs, hub, signals, answering, onWork, defa
   };
   return runs;
 
-  function freshPlace({ tenant }: Principal, { threadId, runId }: RunRef) {
-    const place = fresh.get(runId);
-    return place?.tenant === tenant && (threadId ?? place.thread_id) === place.thread_id ? place : undefined;
-  }
-
-  async function noteAnswered(runId: string): Promise<void> {
-    const { rows } = await pool.query<{ waits: boolean }>({
-      name: "run-answered",
-      // Not worth waiting for the disk: a crash of Postgres that loses it makes an equal POST find this run.
-      text: `
-        with lazy as materialized (select set_config('synchronous_commit', 'off', true))
-        update runs set answered = true from lazy where run_id = $1
-        returning status = 'pending' and ready as waits`,
-      values: [runId],
-    });
-    // A claim at this very moment has passed over the row, since it was locked.
-    if (rows[0]?.waits) announceWork();
-  }
-
   /** The number of the last event that is not wanted. */
   async function startOf(principal: Principal, ref: RunRef, after: string | undefined): Promise<bigint> {
-    if (after !== undefined && freshPlace(principal, ref)) return parseEventId(after);
+    if (after !== undefined && recent.placeOf(principal, ref)) return parseEventId(after);
     const place = await findRun(pool, principal, ref);
     return after === undefined && !place.resumable ? place.last_seq : parseEventId(after);
   }
 
-  /** What executes here has told the hub, which keeps only what is not in the log. */
-  function isUntold({ runId }: Pick<RunRef, "runId">): boolean {
-    return untold.has(runId) && !hub.isLive(runId);
+  /** Whether the log of a run is known to be empty. A run that executes here has a hub, which keeps what is not in the log. */
+  function isUntold(runId: string): boolean {
+    return recent.isUntold(runId) && !hub.isLive(runId);
   }
 
-  async function outcomeOf(ref: Pick<RunRef, "runId">, signal: AbortSignal): Promise<RunOutcome> {
-    const isNew = (): boolean => isUntold(ref);
-    for await (const followed of follow(sources, {
-      runId: ref.runId,
-      after: NONE_BUT_THE_END,
-      isUntold: isNew,
-      signal,
-    })) {
+  async function outcomeOf({ runId }: Pick<RunRef, "runId">, signal: AbortSignal): Promise<RunOutcome> {
+    const options = { runId, after: NONE_BUT_THE_END, isUntold: () => isUntold(runId), signal };
+    for await (const followed of follow(sources, options)) {
       if ("outcome" in followed) return followed.outcome;
     }
     throw signal.reason;
@@ -183,7 +159,7 @@ function parseEventId(id: string | undefined): bigint {
   return id !== undefined && /^\d{1,18}$/.test(id) ? BigInt(id) : -1n;
 }
 
-async function* events(all: AsyncIterable<Followed>): AsyncGenerator<RunEvent> {
+async function* eventsOf(all: AsyncIterable<Followed>): AsyncGenerator<RunEvent> {
   for await (const followed of all) {
     if (!("event" in followed)) return;
     const { seq, event, data } = followed.event;

@@ -1,0 +1,47 @@
+/**
+ * What this process knows, without asking the database, of the runs whose creating POST it is answering: that POST
+ * usually follows its run at once.
+ */
+import type { Signals } from "../db/signals.ts";
+import type { Principal } from "../lib/principal.ts";
+import type { RunRef } from "./index.ts";
+
+interface RecentPlace {
+  readonly tenant: string;
+  readonly thread_id: string;
+}
+
+export class RecentRuns {
+  readonly #places = new Map<string, RecentPlace>();
+  /** Runs, also such as are being created, of which no signal has come: nothing of them can be in the log. */
+  readonly #untold = new Set<string>();
+
+  constructor(signals: Signals) {
+    signals.on("events", (runId) => (runId === "" ? this.#untold.clear() : this.#untold.delete(runId)));
+  }
+
+  /** Comes before anyone can find the run. */
+  begin(runId: string): void {
+    this.#untold.add(runId);
+  }
+
+  accepted({ run_id, thread_id }: { readonly run_id: string; readonly thread_id: string }, tenant: string): void {
+    this.#places.set(run_id, { tenant, thread_id });
+  }
+
+  /** The POST is answered, or has made no run. */
+  forget(runId: string): void {
+    this.#places.delete(runId);
+    this.#untold.delete(runId);
+  }
+
+  /** Undefined where the database has to be asked. */
+  placeOf({ tenant }: Principal, { threadId, runId }: RunRef): RecentPlace | undefined {
+    const place = this.#places.get(runId);
+    return place?.tenant === tenant && (threadId ?? place.thread_id) === place.thread_id ? place : undefined;
+  }
+
+  isUntold(runId: string): boolean {
+    return this.#untold.has(runId);
+  }
+}
