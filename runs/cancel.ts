@@ -3,14 +3,14 @@ import type { Queryable } from "../db/pool.ts";
 import { promoteNext } from "./queue.ts";
 import type { CancelAction } from "./run.ts";
 
-export interface CancelOptions {
+interface CancelOptions {
   readonly threadId: string;
   /** Absent for all live runs of the thread. */
   readonly runId?: string;
   readonly action: CancelAction;
 }
 
-export interface Cancelled {
+interface Cancelled {
   /** Over: these were pending. */
   readonly ended: string[];
   /** Still executing; their worker has to be told. */

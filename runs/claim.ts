@@ -64,7 +64,7 @@ const claimedColumns = `
 const newestSeq =
   "(select coalesce(pg_sequence_last_value(pg_get_serial_sequence('checkpoints', 'seq')::regclass), 0))";
 
-export interface ClaimOptions {
+interface ClaimOptions {
   readonly workerId: string;
   /** Only runs of these graphs: a worker claims what it has loaded. */
   readonly graphs: readonly { readonly graph_id: string; readonly hash: string }[];

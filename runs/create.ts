@@ -21,7 +21,7 @@ import { goesOn, rootOf } from "./skew/starting-point.ts";
 import { newTarget, readTarget, requireUsable, type Target } from "./target.ts";
 import type { ThreadTtl } from "./threads/ttl.ts";
 
-export interface CreateContext extends ResendContext {
+interface CreateContext extends ResendContext {
   /** Of a thread that is made for the run. */
   readonly defaultTtl?: ThreadTtl | undefined;
   /**
@@ -33,7 +33,7 @@ export interface CreateContext extends ResendContext {
   readonly refuseChangedGraph: (tx: Queryable, thread: ParkedThread) => Promise<void>;
 }
 
-export interface Created {
+interface Created {
   readonly run: Run;
   /** Runs of the thread that were pending and are over now. */
   readonly ended: readonly string[];

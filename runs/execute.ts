@@ -22,7 +22,7 @@ import { stopCauseOf } from "./stop.ts";
 import { streamGraph } from "./stream/stream-graph.ts";
 import { TellingSaver } from "./telling-saver.ts";
 
-export interface AttemptOptions {
+interface AttemptOptions {
   readonly pool: pg.Pool;
   readonly run: ClaimedRun;
   readonly graph: AnyGraph;

@@ -63,7 +63,7 @@ export interface CreateOptions {
   readonly digest?: Buffer;
 }
 
-export interface JoinOptions {
+interface JoinOptions {
   /** Deliver events after this id only: `-1` is all there are; absent is all for a resumable run and only new ones for others. */
   readonly after?: string;
   readonly signal: AbortSignal;

@@ -6,7 +6,7 @@ import { Run, runColumns } from "./run.ts";
 import { kwargsPlace, openRun, type RunPlace } from "./sealed-columns.ts";
 import type { ThreadTtl } from "./threads/ttl.ts";
 
-export interface NewRun {
+interface NewRun {
   readonly run_id: string;
   readonly tenant: string;
   readonly created_by: string | null;

@@ -11,7 +11,7 @@ import { adoptRun, type ClaimedRun, type HeldRun } from "./claim.ts";
 import { requeueRun } from "./requeue.ts";
 
 /** A process that was started for one run. */
-export interface IsolatedProcess {
+interface IsolatedProcess {
   /** Asks it to give the run back at its next step. */
   stop(): void;
   /** Has it give the run back now. */
@@ -33,7 +33,7 @@ export type StartIsolated = (run: HeldRun & { readonly graph_id: string }) => Is
 /** Runs that one worker isolates at once: each costs a process, and whole crowds come under suspicion together. */
 const PROCESSES_AT_ONCE = 4;
 
-export interface IsolationOptions {
+interface IsolationOptions {
   readonly pool: pg.Pool;
   readonly log: Log;
   readonly start: StartIsolated | undefined;

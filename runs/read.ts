@@ -49,7 +49,7 @@ export async function listRuns(
 }
 
 /** Where the events of a run are. */
-export interface RunPlace {
+interface RunPlace {
   readonly thread_id: string;
   readonly resumable: boolean;
   /** The newest event in the log; -1n for none. */

@@ -10,7 +10,7 @@ interface Configured {
 /** Keys of `configurable` that say where a run is, not how: never taken from a stored configuration. */
 const placeKeys = new Set(["thread_id", "run_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map"]);
 
-export interface KwargsSources {
+interface KwargsSources {
   readonly body: RunCreate;
   readonly assistant: Configured & { readonly assistant_id: string; readonly graph_id: string; readonly context: Json };
   readonly thread: Configured;

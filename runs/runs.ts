@@ -22,7 +22,7 @@ import { RecentRuns } from "./recent.ts";
 import { noteAnswered } from "./resent.ts";
 import type { ThreadTtl } from "./threads/ttl.ts";
 
-export interface RunsOptions {
+interface RunsOptions {
   readonly pool: pg.Pool;
   readonly graphs: Graphs;
   readonly hub: Hub;

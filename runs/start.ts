@@ -12,7 +12,7 @@ import type { RunKwargs } from "./run.ts";
 import { refuseChangedGraph } from "./skew/find.ts";
 import { goesOn, rootOf } from "./skew/starting-point.ts";
 
-export interface Start {
+interface Start {
   readonly input: unknown;
   /** For `configurable`; absent for the thread's newest. */
   readonly checkpoint?: RunKwargs["checkpoint"];
@@ -24,7 +24,7 @@ export interface Start {
   readonly resuming?: { readonly __pregel_resuming: true };
 }
 
-export interface StartOptions {
+interface StartOptions {
   readonly run: ClaimedRun;
   readonly graph: AnyGraph;
   readonly saver: FencedSaver;

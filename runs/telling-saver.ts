@@ -12,7 +12,7 @@ import type { ClaimedRun } from "./claim.ts";
 import type { LogRow } from "./events/log-rows.ts";
 import type { EventWriter } from "./events/writer.ts";
 
-export interface TellingSaverOptions {
+interface TellingSaverOptions {
   readonly pool: pg.Pool;
   readonly run: ClaimedRun;
   readonly events: EventWriter;

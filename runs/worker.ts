@@ -20,7 +20,7 @@ import { requeueRun, requeueWorker } from "./requeue.ts";
 import { Stop } from "./stop.ts";
 import { findDeadWorkers, ownRuns, promoteDueRuns } from "./sweep.ts";
 
-export interface WorkerOptions {
+interface WorkerOptions {
   readonly pool: pg.Pool;
   readonly connection: ConnectTo;
   readonly hub: Hub;

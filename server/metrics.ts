@@ -20,13 +20,13 @@ export interface PoolFigures {
   readonly waiting: number;
 }
 
-export interface MetricsOptions {
+interface MetricsOptions {
   readonly figures: () => Promise<Figures>;
   /** By name. */
   readonly pools: () => Readonly<Record<string, PoolFigures>>;
 }
 
-export interface Metrics {
+interface Metrics {
   readonly routes: Hono<ServerEnv>;
   /** Counts requests; comes before the routes. */
   readonly count: MiddlewareHandler<ServerEnv>;

@@ -8,7 +8,7 @@ import { toRunError } from "./problem.ts";
 /** Seconds between two keep-alive bytes of an answer that waits for the end of a run. */
 const KEEP_ALIVE_SECONDS = 1;
 
-export interface FollowOptions {
+interface FollowOptions {
   readonly log: Log;
   readonly heartbeatSeconds: number;
   /** Only events of these modes; all if absent. */

@@ -33,7 +33,7 @@ const API_CONNECTIONS = 10;
 /** A run holds none while its graph computes: half of them want to write at the same moment at most. */
 const workerConnections = (concurrency: number) => Math.min(30, 3 + Math.ceil(concurrency / 2));
 
-export interface RuntimeOptions {
+interface RuntimeOptions {
   readonly config: Pick<
     Config,
     "workerConcurrency" | "leaseSeconds" | "eventTtlSeconds" | "dataDir" | "encryptionKeys"

@@ -20,7 +20,7 @@ export interface Email {
   readonly key: string;
 }
 
-export interface Delivery {
+interface Delivery {
   readonly message_id: string;
   readonly delivered: "smtp" | "outbox";
   /** Recipients that the server did not take, while it took others. */

@@ -6,7 +6,7 @@ import { openWorkspace, type Workspace } from "./sandbox/workspace.ts";
 import { type ToolContext, ToolFailure } from "./tool.ts";
 import { policyFor } from "./workspace.ts";
 
-export interface CodeCall {
+interface CodeCall {
   readonly language: Language;
   readonly code: string;
   readonly stdin?: string;

@@ -4,7 +4,7 @@ import { EffectLedger, type TaskEffect } from "../../lib/effect-ledger.ts";
 import { PawlError } from "../../lib/errors.ts";
 import { EffectsInPostgres, type EffectRowsOptions } from "./rows.ts";
 
-export interface LedgerOptions extends EffectRowsOptions {
+interface LedgerOptions extends EffectRowsOptions {
   readonly durability: "sync" | "async" | "exit";
 }
 

@@ -9,13 +9,13 @@ import type { RunOutcome } from "../index.ts";
 import type { Hub, LoggedEvent, Notice } from "./hub.ts";
 import { readLog } from "./read.ts";
 
-export interface FollowContext {
+interface FollowContext {
   readonly pool: pg.Pool;
   readonly hub: Hub;
   readonly signals: Signals;
 }
 
-export interface FollowOptions {
+interface FollowOptions {
   readonly runId: string;
   /** Number of the last event that the caller has; -1n for none. */
   readonly after: bigint;

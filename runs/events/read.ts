@@ -9,7 +9,7 @@ import { errorPlace, logPlace } from "../sealed-columns.ts";
 import type { LoggedEvent } from "./hub.ts";
 
 const StoredEvents = z.array(z.object({ seq: z.string(), event: z.string(), data: z.unknown().optional() }));
-export const StoredOutcome = z.object({
+const StoredOutcome = z.object({
   status: RunStatus,
   values: z.unknown().optional(),
   error: RunError.optional(),
@@ -18,7 +18,7 @@ export const StoredOutcome = z.object({
 /** Rows of one read: what a reader that comes late, or is slow, has in memory at once. */
 const PAGE_ROWS = 100;
 
-export interface LogPage {
+interface LogPage {
   readonly events: LoggedEvent[];
   /** There is more to read. */
   readonly isPartial: boolean;

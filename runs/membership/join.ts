@@ -6,7 +6,7 @@ import { asError, PawlError } from "../../lib/errors.ts";
 import { LoopLagMeter } from "../../lib/loop-lag.ts";
 import { ALIVE_MS, type FromHeartbeat, type HeartbeatOptions, type ToHeartbeat } from "./messages.ts";
 
-export interface JoinOptions {
+interface JoinOptions {
   readonly connection: ConnectTo;
   readonly workerId: string;
   readonly leaseSeconds: number;

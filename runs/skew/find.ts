@@ -17,7 +17,7 @@ export interface ParkedThread {
   readonly configurable: Readonly<Record<string, unknown>>;
 }
 
-export interface SkewContext {
+interface SkewContext {
   readonly saver: Saver;
   /** Where to read: whoever holds a transaction reads in it. */
   readonly db: Queryable;

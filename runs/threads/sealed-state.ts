@@ -9,7 +9,7 @@ import { movedText, openText, readJson, sealText } from "../../checkpoints/seale
 import type { Queryable } from "../../db/pool.ts";
 import { EFFECT_QUESTION } from "../effects/list.ts";
 
-export interface StateOfThread {
+interface StateOfThread {
   /** JSON; undefined for none. */
   readonly values?: unknown;
   /** As `ThreadInterrupts`; of an import as it came. */
@@ -17,7 +17,7 @@ export interface StateOfThread {
 }
 
 /** JSON texts for the columns. */
-export interface StoredState {
+interface StoredState {
   readonly values: string | null;
   readonly interrupts: string;
 }

@@ -34,10 +34,10 @@ const candidates: Readonly<Record<Language, readonly Candidate[]>> = {
 export const languages = Object.keys(candidates) as readonly Language[];
 
 /** `own`: this process's, without another service. */
-export type Source = "any" | "own";
+type Source = "any" | "own";
 
 /** What runs a language here, or why nothing does. */
-export type SandboxState =
+type SandboxState =
   | { readonly isolation: Isolation; readonly detail?: string }
   | { readonly isolation: null; readonly reason: string };
 

@@ -22,7 +22,7 @@ import { maxTransferMb } from "../wasm/transfer.ts";
 import { heartbeatMs, type Line, RunBody, RunId, runPath, sandboxesPath, type Sandboxes } from "./protocol.ts";
 import { type Here, runHere } from "./run.ts";
 
-export interface SandboxServerOptions {
+interface SandboxServerOptions {
   readonly host: string;
   /** 0 for any free one. */
   readonly port: number;

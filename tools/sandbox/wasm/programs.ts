@@ -45,7 +45,7 @@ export function isInstalled(language: Language): boolean {
 }
 
 /** The limits of a policy that a process has from its start: with others it is another program. */
-export type ProgramLimits = Pick<Policy, "jsMemMb" | "memMb" | "cpuMs" | "openFiles">;
+type ProgramLimits = Pick<Policy, "jsMemMb" | "memMb" | "cpuMs" | "openFiles">;
 
 /** Throws when the engine of `language` is not installed. */
 export function programFor(language: Language, policy: ProgramLimits): GuestProgram {

@@ -28,7 +28,7 @@ export interface Copy {
 }
 
 /** What a guest changed, by its own word. */
-export interface Changes extends Copy {
+interface Changes extends Copy {
   readonly deleted: readonly string[];
 }
 

@@ -8,8 +8,8 @@ import { prelude } from "./prelude.ts";
 import { findRandomState, seedRandomState } from "./random.ts";
 import type { GuestAnswer, GuestRequest, GuestStatus } from "./protocol.ts";
 
-export type VmRequest = Pick<GuestRequest, "code" | "timeoutMs" | "maxOutput" | "resultBytes">;
-export type Evaluation = Pick<GuestAnswer, "status" | "exitCode" | "json" | "error">;
+type VmRequest = Pick<GuestRequest, "code" | "timeoutMs" | "maxOutput" | "resultBytes">;
+type Evaluation = Pick<GuestAnswer, "status" | "exitCode" | "json" | "error">;
 type Print = (text: string) => void;
 
 /** What the library's WASM stack of 1 MB can bear, with room for its own frames. */
