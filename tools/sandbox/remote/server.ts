@@ -16,7 +16,7 @@ import { stream } from "hono/streaming";
 import { asError, isPawlError } from "../../../lib/errors.ts";
 import type { Isolation } from "../../../lib/isolation.ts";
 import type { Log } from "../../../lib/log.ts";
-import { removeTree } from "../files.ts";
+import { removeTree } from "../machine-folders.ts";
 import { languages, selectExecutor } from "../select.ts";
 import { maxTransferMb } from "../wasm/transfer.ts";
 import { heartbeatMs, type Line, RunBody, RunId, runPath, sandboxesPath, type Sandboxes } from "./protocol.ts";

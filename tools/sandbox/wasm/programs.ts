@@ -93,7 +93,7 @@ interface Engine {
 
 const engines: Readonly<Record<Language, (policy: ProgramLimits) => Engine>> = {
   js: ({ jsMemMb }) => ({
-    own: ["guest-js", "vm", "prelude", "globals", "random"],
+    own: ["guest-js", "vm", "evaluator", "prelude", "globals", "random"],
     readable: [dirname(locate("quickjs-wasi/package.json"))],
     args: [String(jsMemMb), locate("quickjs-wasi"), locate("quickjs-wasi/quickjs.wasm")],
     heapMb: 64,
