@@ -5,7 +5,7 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 const RESOLUTION_MS = 20;
 
 /** Milliseconds, since the reading before. */
-interface LoopLag {
+export interface LoopLag {
   readonly p50: number;
   readonly p99: number;
   readonly max: number;

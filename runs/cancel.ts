@@ -3,7 +3,7 @@ import type { Queryable } from "../db/pool.ts";
 import { promoteNext } from "./queue.ts";
 import type { CancelAction } from "./run.ts";
 
-interface CancelOptions {
+interface CancelRunsOptions {
   readonly threadId: string;
   /** Absent for all live runs of the thread. */
   readonly runId?: string;
@@ -22,7 +22,7 @@ interface Cancelled {
 }
 
 /** Expects the thread's row to be locked. Idempotent: a run in a final state is left as it is. */
-export async function cancelRuns(tx: Queryable, { threadId, runId, action }: CancelOptions): Promise<Cancelled> {
+export async function cancelRuns(tx: Queryable, { threadId, runId, action }: CancelRunsOptions): Promise<Cancelled> {
   const values = [threadId, runId ?? null];
   // Pending first: a run that is claimed meanwhile is caught by the second statement, and none goes back to pending
   // without the thread's lock.

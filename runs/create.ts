@@ -21,7 +21,7 @@ import { goesOn, rootOf } from "./skew/starting-point.ts";
 import { newTarget, readTarget, requireUsable, type Target } from "./target.ts";
 import type { ThreadTtl } from "./threads/ttl.ts";
 
-interface CreateContext extends ResendContext {
+export interface CreateContext extends ResendContext {
   /** Of a thread that is made for the run. */
   readonly defaultTtl?: ThreadTtl | undefined;
   /**

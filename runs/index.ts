@@ -63,10 +63,22 @@ export interface CreateOptions {
   readonly digest?: Buffer;
 }
 
-interface JoinOptions {
+export interface JoinOptions {
   /** Deliver events after this id only: `-1` is all there are; absent is all for a resumable run and only new ones for others. */
   readonly after?: string;
   readonly signal: AbortSignal;
+}
+
+export interface RunPage {
+  readonly limit: number;
+  readonly offset: number;
+  readonly status?: RunStatus;
+}
+
+export interface CancelOptions {
+  readonly action: CancelAction;
+  /** Given: resolve only when the run is in a final state (or gone, after a rollback), or throw the signal's reason. */
+  readonly wait?: AbortSignal;
 }
 
 /** Where a run is: `threadId` is absent when the client named the run alone. */
@@ -90,13 +102,9 @@ export interface Runs {
   answered(runId: RunId, wasDelivered: boolean): Promise<void>;
   get(principal: Principal, ref: RunRef): Promise<Run>;
   /** Newest first. */
-  list(
-    principal: Principal,
-    threadId: ThreadId,
-    page: { limit: number; offset: number; status?: RunStatus },
-  ): Promise<Run[]>;
-  /** Idempotent. With `wait`, resolves when the run is in a final state (or gone, after a rollback), or throws the signal's reason. */
-  cancel(principal: Principal, ref: RunRef, options: { action: CancelAction; wait?: AbortSignal }): Promise<void>;
+  list(principal: Principal, threadId: ThreadId, page: RunPage): Promise<Run[]>;
+  /** Idempotent. */
+  cancel(principal: Principal, ref: RunRef, options: CancelOptions): Promise<void>;
   /** Deletes a run and its checkpoints, cancelling it first if it is alive. `signal` ends the wait for that. */
   delete(principal: Principal, ref: RunRef, signal: AbortSignal): Promise<void>;
   /** The events of a run in order, until it has ended. Throws `run_not_found` before the first event. */
