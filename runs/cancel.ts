@@ -1,4 +1,4 @@
-/** Asks runs to stop: a pending one ends at once, a running one is told through its row and a signal to its worker. */
+/** Asks runs to stop: a pending one ends at once, a running one through its row and a signal to its worker. */
 import type { Queryable } from "../db/pool.ts";
 import { promoteNext } from "./queue.ts";
 import type { CancelAction } from "./run.ts";
@@ -13,8 +13,8 @@ interface CancelRunsOptions {
 interface Cancelled {
   /** Over: these were pending. */
   readonly ended: string[];
-  /** Still executing; their worker has to be told. */
-  readonly told: string[];
+  /** Still executing: a signal has to tell their workers. */
+  readonly stopping: string[];
   /** One of them was stateless, and never began: its thread has nothing to stay for. */
   readonly endedTemporary: boolean;
   /** Another run of the thread may be claimed now. */
@@ -46,7 +46,7 @@ export async function cancelRuns(tx: Queryable, { threadId, runId, action }: Can
           values,
         },
   );
-  const told = await tx.query<{ run_id: string }>({
+  const stopping = await tx.query<{ run_id: string }>({
     name: "tell-runs-to-stop",
     text: `
       update runs
@@ -60,7 +60,7 @@ export async function cancelRuns(tx: Queryable, { threadId, runId, action }: Can
   return {
     ended: ended.rows.map((r) => r.run_id),
     endedTemporary: ended.rows.some((r) => r.temporary),
-    told: told.rows.map((r) => r.run_id),
+    stopping: stopping.rows.map((r) => r.run_id),
     promoted,
   };
 }

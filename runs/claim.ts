@@ -30,7 +30,7 @@ const Claimed = Run.extend({
   has_new_thread: z.boolean(),
 });
 export interface ClaimedRun extends z.infer<typeof Claimed> {
-  /** Why nobody can say what it is to do; it ends with this, and has no kwargs to speak of. */
+  /** Why its kwargs cannot be read (they are empty then). The run ends with this error. */
   readonly unreadable?: PawlError;
 }
 
@@ -41,7 +41,7 @@ const NOTHING: RunKwargs = {
   durability: "sync",
 };
 
-/** The claim has been made: a run that cannot be read must come to its end, and must not hold up the others. */
+/** A run that cannot be read is claimed all the same: it must come to its end, and not hold up the others. */
 function claimedRun(encryption: Encryption | undefined, row: ClaimedRow): ClaimedRun {
   try {
     return Claimed.parse(openRun(encryption, row));

@@ -1,6 +1,6 @@
 /**
  * Accepts a run: one transaction inserts it, sets its thread busy and applies the multitask strategy. The thread's row
- * lock makes check and insert one step; who comes twice gets what was made the first time.
+ * lock makes check and insert one step. A request that comes twice gets the run that was made the first time.
  */
 import { DatabaseError } from "pg";
 import { encryptionOf } from "../checkpoints/encryption.ts";
@@ -33,12 +33,12 @@ export interface CreateContext extends ResendContext {
   readonly refuseChangedGraph: (tx: Queryable, thread: ParkedThread) => Promise<void>;
 }
 
-interface Created {
+export interface Created {
   readonly run: Run;
   /** Runs of the thread that were pending and are over now. */
   readonly ended: readonly string[];
-  /** Runs that execute somewhere and have to be told to stop. */
-  readonly told: readonly string[];
+  /** Runs that execute somewhere: a signal has to tell their workers to stop. */
+  readonly stopping: readonly string[];
 }
 
 interface Request extends CreateRequest {
@@ -76,7 +76,7 @@ async function createOnce(context: CreateContext, request: Request): Promise<Cre
       options.threadId === undefined ? undefined : readTarget(tx, principal, threadId),
     ]);
   return openedTransaction(context.pool, opening, async (tx, [assistant, isLocked, , earlier, known]) => {
-    if (earlier) return { run: earlier, ended: [], told: [] };
+    if (earlier) return { run: earlier, ended: [], stopping: [] };
     if (key !== undefined) await refuseSpentKey(tx, principal, key);
     if (options.threadId !== undefined && !isLocked) refuseUnlessCreated(body);
     const thread = requireUsable(isLocked ? known : newTarget(threadId, body, assistant));
@@ -86,7 +86,7 @@ async function createOnce(context: CreateContext, request: Request): Promise<Cre
     const stopped =
       strategy === "interrupt" || strategy === "rollback"
         ? await cancelRuns(tx, { threadId, action: strategy })
-        : { ended: [], told: [] };
+        : { ended: [], stopping: [] };
     const newRun = newRunOf(request, { assistant, thread, answers });
     const { graph_id, kwargs } = newRun;
     const root = rootOf(kwargs.checkpoint);

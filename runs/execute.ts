@@ -20,7 +20,7 @@ import type { AnyGraph } from "./index.ts";
 import { startOf } from "./start.ts";
 import { stopCauseOf } from "./stop.ts";
 import { streamGraph } from "./stream/stream-graph.ts";
-import { TellingSaver } from "./telling-saver.ts";
+import { SaverWithEvents } from "./saver-with-events.ts";
 
 interface AttemptOptions {
   readonly pool: pg.Pool;
@@ -49,7 +49,7 @@ export async function executeAttempt(options: AttemptOptions): Promise<Attempt> 
   const withdraw = offerHost(token, hostFor(options));
   const tracker = new QuestionTracker();
   // What a saver writes says what to do if it has landed already.
-  const saver = new TellingSaver(
+  const saver = new SaverWithEvents(
     { pool: repeatable(pool), run, events },
     { tracker, graph, isFirst: run.has_new_thread },
   );

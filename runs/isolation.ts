@@ -14,7 +14,7 @@ import { requeueRun } from "./requeue.ts";
 interface IsolatedProcess {
   /** Asks it to give the run back at its next step. */
   stop(): void;
-  /** Has it give the run back now. */
+  /** Makes it give the run back now. */
   cut(): void;
   /** Never rejects. */
   readonly ended: Promise<IsolatedEnd>;
@@ -47,7 +47,7 @@ interface IsolationOptions {
 
 export class Isolation {
   readonly #options: IsolationOptions;
-  /** By claim: where the death of a process shows by its lock first, its run is claimed again before its end is heard of. */
+  /** By claim, not by run: the lock may show the death of a process before its end is heard of, and its run is claimed again by then. */
   readonly #processes = new Map<ClaimedRun, IsolatedProcess | undefined>();
   readonly #ended = new Set<Promise<void>>();
   /** Suspects that this process executes itself, one after the other. */
@@ -96,7 +96,7 @@ export class Isolation {
     for (const isolated of this.#processes.values()) isolated?.stop();
   }
 
-  /** Has all give their runs back now. */
+  /** Makes all give their runs back now. */
   cut(): void {
     for (const isolated of this.#processes.values()) isolated?.cut();
   }

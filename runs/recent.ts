@@ -13,16 +13,16 @@ interface RecentPlace {
 
 export class RecentRuns {
   readonly #places = new Map<string, RecentPlace>();
-  /** Runs, also such as are being created, of which no signal has come: nothing of them can be in the log. */
-  readonly #untold = new Set<string>();
+  /** Runs of which no signal has come, also those that are being created. */
+  readonly #withoutLog = new Set<string>();
 
   constructor(signals: Signals) {
-    signals.on("events", (runId) => (runId === "" ? this.#untold.clear() : this.#untold.delete(runId)));
+    signals.on("events", (runId) => (runId === "" ? this.#withoutLog.clear() : this.#withoutLog.delete(runId)));
   }
 
   /** Comes before anyone can find the run. */
   begin(runId: string): void {
-    this.#untold.add(runId);
+    this.#withoutLog.add(runId);
   }
 
   accepted({ run_id, thread_id }: { readonly run_id: string; readonly thread_id: string }, tenant: string): void {
@@ -32,7 +32,7 @@ export class RecentRuns {
   /** The POST is answered, or has made no run. */
   forget(runId: string): void {
     this.#places.delete(runId);
-    this.#untold.delete(runId);
+    this.#withoutLog.delete(runId);
   }
 
   /** Undefined where the database has to be asked. */
@@ -41,7 +41,8 @@ export class RecentRuns {
     return place?.tenant === tenant && (threadId ?? place.thread_id) === place.thread_id ? place : undefined;
   }
 
-  isUntold(runId: string): boolean {
-    return this.#untold.has(runId);
+  /** Whether nothing of the run can be in the log yet: no process has signalled an event of it. */
+  hasNoLog(runId: string): boolean {
+    return this.#withoutLog.has(runId);
   }
 }

@@ -1,4 +1,4 @@
-/** The port `Runs` on Postgres: composes the functions of this folder and wakes whoever has to know. */
+/** The port `Runs` on Postgres: composes the functions of this folder, and signals whom they concern. */
 import type pg from "pg";
 import { pendingQuestions } from "../checkpoints/questions.ts";
 import { Saver } from "../checkpoints/saver.ts";
@@ -9,7 +9,7 @@ import { RunId, type ThreadId, uuidv7 } from "../lib/ids.ts";
 import type { Principal } from "../lib/principal.ts";
 import type { Answering } from "./answering.ts";
 import { cancelRuns } from "./cancel.ts";
-import { type CreateContext, createRun } from "./create.ts";
+import { type CreateContext, type Created, createRun } from "./create.ts";
 import { deleteRun } from "./delete.ts";
 import { type Followed, follow } from "./events/follow.ts";
 import type { Hub } from "./events/hub.ts";
@@ -147,10 +147,10 @@ export class RunsInPostgres implements Runs {
     this.#options.signals.send("work", "");
   }
 
-  #announceStopped({ ended, told }: { readonly ended: readonly string[]; readonly told: readonly string[] }): void {
+  #announceStopped({ ended, stopping }: Pick<Created, "ended" | "stopping">): void {
     const { signals } = this.#options;
     for (const runId of ended) signals.send("events", runId);
-    for (const runId of told) signals.send("control", runId);
+    for (const runId of stopping) signals.send("control", runId);
   }
 
   /** The number of the last event that is not wanted. */
@@ -161,9 +161,9 @@ export class RunsInPostgres implements Runs {
   }
 
   #follow(runId: string, after: bigint, signal: AbortSignal): AsyncGenerator<Followed> {
-    // A run that executes here has told the hub, which keeps only what is not in the log.
-    const isUntold = (): boolean => this.#recent.isUntold(runId) && !this.#options.hub.isLive(runId);
-    return follow(this.#options, { runId, after, isUntold, signal });
+    // Of a run that executes here the hub knows more: it keeps what is not in the log yet.
+    const hasNoLog = (): boolean => this.#recent.hasNoLog(runId) && !this.#options.hub.isLive(runId);
+    return follow(this.#options, { runId, after, hasNoLog, signal });
   }
 
   async #outcomeOf(runId: string, signal: AbortSignal): Promise<RunOutcome> {

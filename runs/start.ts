@@ -60,9 +60,9 @@ export async function startOf(options: StartOptions): Promise<Start> {
 }
 
 /**
- * Also for a run that another build has begun: what it has done stays as it is, for a build that knows it. Each deployment
- * meets such runs, most of them right after their model; what a model has invented must not end them, so that a call comes
- * from another build is then no sign of a tool that was there.
+ * Throws `graph_changed`; also for a run that another build has begun, which a build that knows it can then go on with.
+ * Each deployment meets such runs, most of them right after a model call. A call of a tool that the model has invented must
+ * not end them: so for a run that has begun it is no sign of a lost tool that the call was made under another build.
  */
 async function refuseUnfit(
   { run, graph, saver, db }: StartOptions,

@@ -34,8 +34,8 @@ export function runCreationRoutes(options: RunRoutesOptions): Hono<ServerEnv> {
       const created = await create(options, c);
       const ref = refTo(created.run);
       const open = (signal: AbortSignal) => runs.events(principalOf(c), ref, { after: "-1", signal });
-      const onTold = options.openAnswers?.add(c);
-      return liveResponse(c, (gone) => asEventStream(() => open(gone), gone, { ...options, onTold }), {
+      const onEvent = options.openAnswers?.add(c);
+      return liveResponse(c, (gone) => asEventStream(() => open(gone), gone, { ...options, onEvent }), {
         ...followed(options, c, created),
         type: "text/event-stream",
       });
