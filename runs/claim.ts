@@ -69,7 +69,7 @@ interface ClaimOptions {
   /** Only runs of these graphs: a worker claims what it has loaded. */
   readonly graphs: readonly { readonly graph_id: string; readonly hash: string }[];
   readonly limit: number;
-  /** Only runs that are to execute alone, or only others. */
+  /** True: only runs that are to execute alone. Else only others. */
   readonly suspects?: boolean;
 }
 
@@ -115,8 +115,8 @@ export interface HeldRun {
 }
 
 /**
- * Passes a claimed run on to a worker (perhaps the same one) that executes nothing else while it lasts: if that worker
- * dies, it was this run. No row when the holder does not have the run any more.
+ * Passes a claimed run on to a worker (perhaps the same one) that executes nothing else meanwhile: if that worker dies, this
+ * run is the cause. Empty when the holder does not have the run any more.
  */
 export async function adoptRun(pool: pg.Pool, held: HeldRun, workerId: string): Promise<ClaimedRun[]> {
   const { rows } = await pool.query<ClaimedRow>({

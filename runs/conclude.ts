@@ -1,6 +1,6 @@
 /**
  * The end of an attempt: what became of the run, and of its thread, written down in one transaction. A cancel that was
- * accepted meanwhile wins, since who asked was told that the run would stop.
+ * accepted meanwhile wins: whoever asked for it was told that the run would stop.
  */
 import type pg from "pg";
 import { FencedSaver } from "../checkpoints/fenced-saver.ts";
@@ -30,7 +30,7 @@ interface Conclusion {
   readonly log: Log;
 }
 
-/** Undefined when the run is not over and goes back to the queue. Throws what `finishRun` throws, but for a late cancel. */
+/** Undefined when the run is not over and goes back to the queue. Throws as `finishRun` does, except for a late cancel. */
 export async function concludeRun(
   conclusion: Conclusion,
 ): Promise<{ readonly ending: Ending; readonly promoted: boolean } | undefined> {
@@ -102,7 +102,7 @@ function unstorable({ isRolledBack, isAnswered, log }: Ending): Ending {
   return { status: "error", error, isRolledBack, isAnswered, log };
 }
 
-/** Errors that say nothing about the run: its worker lost the lease, or the database was out of reach. */
+/** Whether the error says nothing about the run: its worker lost the lease, or the database was out of reach. */
 function isNotItsOwn(error: Error): boolean {
   return isPawlError(error, "lease_lost") || isPawlError(error, "database_unavailable") || isConnectionError(error);
 }

@@ -49,8 +49,8 @@ interface Request extends CreateRequest {
 /** Errors: see `Runs.create`. */
 export async function createRun(context: CreateContext, request: Request): Promise<Created> {
   const insert = () => createOnce(context, request);
-  // Two requests for one thread that is not there yet, or with one run id under two keys: the later one finds the other's
-  // thread, or its run.
+  // Of two requests for one thread that is not there yet, or with one run id under two keys, the later one fails at first.
+  // Its second try finds the other's thread, or its run.
   return insert().catch((error: unknown) => {
     if (!isTaken(error)) throw error;
     return insert();

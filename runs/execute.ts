@@ -65,7 +65,7 @@ export async function executeAttempt(options: AttemptOptions): Promise<Attempt> 
     withdraw();
     const closed = saver.close();
     const kind = stopCauseOf(signal)?.kind;
-    // Who gives the run back or has lost it does not read the thread, and may wait for answers that never come.
+    // When the run was given back or lost, nobody here reads the thread, and the saver may wait for answers that never come.
     if (kind !== "lost" && kind !== "shutdown") await closed;
   }
 }

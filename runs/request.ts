@@ -72,7 +72,7 @@ export function checkpointOf(body: RunCreate): RunKwargs["checkpoint"] {
   };
 }
 
-/** `checkpoint_during` is the deprecated name of two of the three. */
+/** `checkpoint_during` is deprecated: true was `async`, false `exit`. */
 function durabilityOf(checkpointDuring: boolean | null | undefined): RunKwargs["durability"] {
   if (checkpointDuring === undefined || checkpointDuring === null) return "sync";
   return checkpointDuring ? "async" : "exit";

@@ -37,8 +37,8 @@ const RESENT = `(select * from runs where request_digest = decode($2, 'hex') and
 
 /**
  * By idempotency key, by the client's own run id, or, for stock clients, by thread and digest of the body while the
- * first answer is not known to have arrived. `mayBeResent` tells a client that is still on the line, and so is another
- * one, from one that is gone. Throws `already_exists` when the id or key belongs to a different request.
+ * first answer is not known to have arrived. Then `mayBeResent` decides: as long as the client of the first POST is still
+ * on the line, an equal POST is another client's. Throws `already_exists` when the id or key belongs to a different request.
  */
 export async function findCreated(
   tx: Queryable,
@@ -91,15 +91,15 @@ export async function noteAnswered(db: Queryable, runId: string): Promise<boolea
 
 /**
  * What stays spent when the run is gone: the idempotency key, or else the run id that the client has given, in a form
- * that no header has. Undefined for a POST that is not to be told from others.
+ * that no header has. Undefined for a POST that has neither.
  */
 export function keyOf({ body, options }: Omit<CreateRequest, "principal">): string | undefined {
   return options.idempotencyKey ?? (body.run_id && `run_id\n${body.run_id}`);
 }
 
 /**
- * Until the transaction ends. Of two POSTs under one key the later one looks when the run of the earlier one is there, or
- * is over and gone: a stateless run may come and go while a process is stopped between its look and its insert.
+ * Locks the key until the transaction ends. Of two POSTs under one key the later one then looks after the earlier one's
+ * run was inserted. Without the lock a stateless run may come and go between the look and the insert of the later one.
  */
 export async function lockKey(tx: Queryable, { tenant }: Principal, key: string): Promise<void> {
   const digest = createHash("sha256").update(`${tenant}\n${key}`).digest();
@@ -111,8 +111,8 @@ export async function lockKey(tx: Queryable, { tenant }: Principal, key: string)
 }
 
 /**
- * Of a key whose run is gone nobody is left to answer for it, and a second run would do again what the first one did, or
- * what somebody wanted undone. Throws `already_exists` (facts: the `run_id`).
+ * Refuses a key whose run is gone: there is nothing to answer with, and a second run would do again what the first one
+ * did, or what somebody wanted undone. Throws `already_exists` (facts: the `run_id`).
  */
 export async function refuseSpentKey(tx: Queryable, { tenant }: Principal, key: string): Promise<void> {
   const { rows } = await tx.query<{ run_id: string }>({

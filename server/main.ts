@@ -95,7 +95,7 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
         listening.stopAccepting();
         const deadline = performance.now() + graceMs;
         await Promise.all([runtime.drain(graceMs), options.workers?.drain()]);
-        // The runs go on elsewhere, if there is an elsewhere: their ends can still be told from here.
+        // Where other workers are, they finish these runs: whoever waits here can still be told how.
         if (await isWorkedOn(runtime)) await openAnswers.settled(deadline - performance.now());
         await listening.close();
         metrics.close();

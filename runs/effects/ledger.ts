@@ -1,4 +1,4 @@
-/** The ledger of one attempt at a run. Nothing is kept for a run whose repetition could not be told. */
+/** The ledger of one attempt at a run. It takes no effect of a run under which a repetition could not be recognised. */
 import type { EffectContext } from "../../lib/effect.ts";
 import { EffectLedger, type TaskEffect } from "../../lib/effect-ledger.ts";
 import { PawlError } from "../../lib/errors.ts";

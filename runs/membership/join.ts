@@ -15,7 +15,7 @@ interface JoinOptions {
   readonly onDead: (workerId: string) => Promise<void>;
   /** Called once, after it has joined: this worker has no right to its runs any more. */
   readonly onLost: (reason: string) => void;
-  /** The main loop was blocked for so many milliseconds, long enough to be told. */
+  /** The main loop was blocked for so many milliseconds: more than `BLOCKED_MS`. */
   readonly onBlocked: (ms: number) => void;
 }
 

@@ -23,7 +23,7 @@ function questionsOf({ root, below }: Standing): PendingQuestion[] {
 function lostQuestion({ interrupt_id, ns, path, value }: PendingQuestion, levels: readonly Level[]): SkewReason[] {
   const above = levels.filter((level) => level.ns === "" || level.ns === ns);
   const at = ns === "" ? {} : { ns };
-  // One that cannot be read says so itself.
+  // A level that cannot be read has a reason of its own.
   const readable = above.filter(({ missing }) => missing.every(({ kind }) => kind !== "state_unreadable"));
   if (readable.some(({ tasks }) => !path.some((id) => tasks.has(id)))) {
     return [{ kind: "question_gone", interrupt_id, ...at }];

@@ -12,7 +12,7 @@ const isEmpty = (status: number): boolean => status === 204 || status === 205 ||
 
 type Fetch = (url: string | URL, init?: RequestInit) => Promise<Response>;
 
-/** For one connection. `stop` is told when there is too much: whoever waits for an answer then waits in vain. */
+/** For one connection. `stop` is called when there is too much: whoever waits for an answer then waits in vain. */
 export function boundedFetch(server: McpAddress, signal: AbortSignal, stop: (because: Error) => void): Fetch {
   const { host } = new URL(server.url);
   const allow = [withPort(host, server.url)];

@@ -12,8 +12,9 @@ export interface FileEntry {
   readonly size: number;
   readonly modifiedAt: Date;
   readonly executable: boolean;
-  /** The time at which the system last changed it, which no guest can set, in milliseconds; and what else tells a change. */
+  /** Milliseconds: when the system last changed it, which no guest can set. */
   readonly changedMs: number;
+  /** Differs after each change, as far as the system tells. */
   readonly stamp: string;
 }
 
