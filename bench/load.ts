@@ -1,5 +1,5 @@
 /** Closed-loop load: as many callers as the concurrency says, each of which calls again as soon as it has its answer. */
-export interface Bounds {
+interface Bounds {
   readonly concurrency: number;
   /** No call begins after this time. */
   readonly seconds: number;

@@ -21,7 +21,7 @@ export interface Options {
   readonly peer: Peer | undefined;
 }
 
-export interface Peer {
+interface Peer {
   readonly url: string;
   /** Its assistant for each graph. */
   readonly assistants: Readonly<Record<GraphId, string>>;

@@ -15,7 +15,7 @@ async function prose(folder: URL): Promise<string> {
 let passages = 0;
 
 /** So many characters of the documentation from anywhere, behind a number, so that it is no other's text. */
-export function text(length: number): string {
+function text(length: number): string {
   const from = Math.floor(Math.random() * (PROSE.length - length));
   passages += 1;
   return `${passages}. ${PROSE.slice(from, from + length)}`.slice(0, length);

@@ -11,7 +11,7 @@ import { startEmbedded } from "../db/embedded/launch.ts";
 import type { Log } from "../lib/log.ts";
 import { applySchema } from "../server/open-database.ts";
 
-export const SAVERS = ["memory", "stock", "pawl"] as const;
+const SAVERS = ["memory", "stock", "pawl"] as const;
 export type SaverName = (typeof SAVERS)[number];
 
 export interface MeasuredSaver {
@@ -36,7 +36,7 @@ export interface Cost {
   readonly wal: number;
 }
 
-export interface MeasuredSavers extends AsyncDisposable {
+interface MeasuredSavers extends AsyncDisposable {
   readonly all: readonly MeasuredSaver[];
 }
 

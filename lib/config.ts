@@ -24,7 +24,7 @@ function list(text: string): string[] {
     .filter((item) => item !== "");
 }
 
-/** Defaults: shared design page of this project (docs/architecture.md lists them with their reasons). */
+/** The reasons for the defaults stand in docs/architecture.md. */
 const Environment = z.object({
   /** Postgres 14 or newer; without it an embedded one runs under PAWL_DATA_DIR. */
   DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/ }).optional(),

@@ -1,6 +1,6 @@
 /**
  * What an effect on the world outside is, and the states of its row: the terms between those who cause effects (tools,
- * nodes) and those who keep the ledger. Who runs it is `EffectLedger`.
+ * nodes) and those who keep the ledger. `EffectLedger` runs them.
  */
 
 import type { FileChange } from "./file-versions.ts";

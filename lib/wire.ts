@@ -10,7 +10,7 @@ export function toWire(value: unknown): unknown {
 }
 
 /** How an error looks to clients; its stack stays here. */
-export function errorToWire(error: Error): { error: string; message: string } {
+function errorToWire(error: Error): { error: string; message: string } {
   return { error: cleanText(error.name), message: cleanText(error.message) };
 }
 

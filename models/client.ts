@@ -15,7 +15,7 @@ type StreamRequest = OpenAIClient.Chat.ChatCompletionCreateParamsStreaming;
 type BodyRequest = OpenAIClient.Chat.ChatCompletionCreateParamsNonStreaming;
 type RequestOptions = Parameters<ChatOpenAICompletions["completionWithRetry"]>[1];
 
-export interface ClientOptions {
+interface ClientOptions {
   readonly endpoint: ModelEndpoint;
   /** Milliseconds: for an answer that comes at once, or between two chunks of one that is streamed. */
   readonly timeoutMs: number;

@@ -6,7 +6,7 @@ import { ContextOverflowError } from "@langchain/core/errors";
 import { OpenAIClient } from "@langchain/openai";
 import { type ErrorCode, PawlError } from "../lib/errors.ts";
 
-export type FailureKind =
+type FailureKind =
   | "rate_limited"
   | "server_error"
   | "unreachable"

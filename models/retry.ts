@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { asModelError, classify, failureClasses, type ModelFailure } from "./failure.ts";
 
-export interface RetryLimits {
+interface RetryLimits {
   /** `Date.now()` after which no further attempt begins. */
   readonly deadline: number;
   /** Aborting it ends the wait at once; its reason is thrown as it is. */

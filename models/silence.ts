@@ -1,6 +1,6 @@
 /** Ends an attempt that has been silent too long, and keeps the reason of an abort, which clients hide or swallow. */
 
-export interface SilenceLimits {
+interface SilenceLimits {
   /** Milliseconds without a sign of life. */
   readonly timeoutMs: number;
   /** `Date.now()` at which the attempt ends in any case. */

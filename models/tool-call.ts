@@ -9,7 +9,7 @@ export interface RawCall {
   args: string;
 }
 
-export type ParsedCall = (ToolCall & { type: "tool_call" }) | (InvalidToolCall & { type: "invalid_tool_call" });
+type ParsedCall = (ToolCall & { type: "tool_call" }) | (InvalidToolCall & { type: "invalid_tool_call" });
 
 /**
  * Strict: LangChain's stream parser *repairs* JSON that broke off, so `{"to": "ann@exa` would become a call to a wrong

@@ -12,7 +12,7 @@ export interface ReviewedAction {
   readonly args: Readonly<Record<string, unknown>>;
 }
 
-export type Decision =
+type Decision =
   /** `action`: what the reviewer saw, where the client sends it along. */
   | { readonly type: "approve"; readonly action?: ReviewedAction }
   | { readonly type: "edit"; readonly action: ReviewedAction }

@@ -2,7 +2,7 @@
  * One value for all clients: each looks for its own keys (LangChain's middleware in camelCase, agent-chat-ui in
  * snake_case, agent-inbox `action_request`).
  */
-export interface Asked {
+interface Asked {
   readonly name: string;
   readonly args: Readonly<Record<string, unknown>>;
   readonly description: string;

@@ -32,7 +32,7 @@ export function review(tools: readonly Tool[]) {
 }
 
 /** A pure function of the state, since the task runs again to be answered. */
-export function questionAbout(call: RequestedCall, tool: Tool, earlier?: Review) {
+function questionAbout(call: RequestedCall, tool: Tool, earlier?: Review) {
   const { name, args } = call;
   const asked = `The agent wants to call "${name}".\n\n${tool.description}`;
   const error = earlier?.message;

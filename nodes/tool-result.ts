@@ -3,7 +3,7 @@ import { ToolMessage } from "@langchain/core/messages";
 import { cleanText } from "../lib/text.ts";
 
 /** Why a call has no result; beside the codes of the tool executor. */
-export type RefusalCode =
+type RefusalCode =
   | "UNKNOWN_TOOL"
   | "INVALID_ARGS"
   | "NOT_APPROVED"

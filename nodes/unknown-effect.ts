@@ -66,7 +66,7 @@ export async function answered(about: UnknownQuestion, execute: () => Promise<To
 }
 
 /** A pure function of the state and of what the ledger keeps for good. */
-export function questionAboutEffect({ call, tool }: UnknownQuestion, effect: UnknownEffect) {
+function questionAboutEffect({ call, tool }: UnknownQuestion, effect: UnknownEffect) {
   const { name, args } = call;
   const { refusal, idempotency_key, attempt, dispatched_at, deadline } = effect;
   const asked = `"${name}" was sent at ${dispatched_at}, and whether it happened is not known. Look at the other side, then answer: "happened" (with its result, if there is one), "not_happened" (it is then sent, not before ${deadline}) or "abandon" (it is left as it is). Where there are only buttons, give that one word as the response, or as the reason of a rejection.\n\n${tool.description}`;
@@ -92,7 +92,7 @@ export function questionAboutEffect({ call, tool }: UnknownQuestion, effect: Unk
   };
 }
 
-export function readAnswer(answer: unknown, { unclear }: UnknownEffect): EffectAnswer {
+function readAnswer(answer: unknown, { unclear }: UnknownEffect): EffectAnswer {
   const parsed = UnknownAnswer.safeParse(answer);
   if (parsed.success) {
     const said = opened(parsed.data);

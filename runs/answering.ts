@@ -1,14 +1,14 @@
 /**
  * What this process knows of the POSTs that create runs: whose answer is under way, whose client was lost, and whose
- * answer has arrived without the run's row saying so yet. A short run has ended by the time the row would be updated:
- * then the statement that ends it says so.
+ * answer has arrived although the run's row does not say so yet. Noting that takes a statement, so it waits a moment: a
+ * short run has ended by then, and the statement that ends it notes it too.
  */
 
 /** Milliseconds after which an equal POST may be one sent again to another process: the stock client waits a second. */
 const RESEND_MS = 500;
-/** Milliseconds that a delivery waits for the end of its run to be noted with. Other processes believe rows: less than `RESEND_MS`. */
+/** Milliseconds that a delivery waits for the end of its run, to be noted with it. Less than `RESEND_MS`: other processes go by the row. */
 const NOTE_MS = 400;
-/** Longer than any POST counts as the same one. */
+/** Milliseconds; longer than an equal POST counts as the same one. */
 const FORGET_MS = 60_000;
 
 /** A delivery that is not in the run's row yet. */
@@ -20,7 +20,7 @@ interface Delivery {
 }
 
 export class Answering {
-  /** Until their row says whether the answer has arrived. */
+  /** POSTs that are being answered: until their run's row says whether the answer has arrived. */
   readonly #underWay = new Set<string>();
   readonly #lost = new Set<string>();
   readonly #deliveries = new Map<string, Delivery>();
@@ -29,7 +29,7 @@ export class Answering {
     this.#underWay.add(runId);
   }
 
-  /** There was no answer, or it is one about an earlier run. */
+  /** The POST made no run, or was answered with an earlier one. */
   cancel(runId: string): void {
     this.#underWay.delete(runId);
   }
@@ -40,7 +40,7 @@ export class Answering {
     setTimeout(() => this.#lost.delete(runId), FORGET_MS).unref();
   }
 
-  /** Has `note` write it down in a moment, unless `noted` is called before. Rejects as `note` does. */
+  /** The answer has arrived. Calls `note` in a moment, to write that down, unless `noted` is called before. Rejects as `note` does. */
   async delivered(runId: string, note: () => Promise<void>): Promise<void> {
     const due = Promise.withResolvers<boolean>();
     const noteNow = (): void => due.resolve(true);
@@ -67,7 +67,7 @@ export class Answering {
     this.#underWay.delete(runId);
   }
 
-  /** Has everything noted that waits. */
+  /** Notes all that waits to be noted, now. */
   noteAll(): void {
     for (const delivery of this.#deliveries.values()) delivery.noteNow();
   }

@@ -1,20 +1,20 @@
-/** Asks runs to stop: a pending one ends at once, a running one is told through its row and a signal to its worker. */
+/** Asks runs to stop: a pending one ends at once, a running one through its row and a signal to its worker. */
 import type { Queryable } from "../db/pool.ts";
 import { promoteNext } from "./queue.ts";
 import type { CancelAction } from "./run.ts";
 
-export interface CancelOptions {
+interface CancelRunsOptions {
   readonly threadId: string;
   /** Absent for all live runs of the thread. */
   readonly runId?: string;
   readonly action: CancelAction;
 }
 
-export interface Cancelled {
+interface Cancelled {
   /** Over: these were pending. */
   readonly ended: string[];
-  /** Still executing; their worker has to be told. */
-  readonly told: string[];
+  /** Still executing: a signal has to tell their workers. */
+  readonly stopping: string[];
   /** One of them was stateless, and never began: its thread has nothing to stay for. */
   readonly endedTemporary: boolean;
   /** Another run of the thread may be claimed now. */
@@ -22,7 +22,7 @@ export interface Cancelled {
 }
 
 /** Expects the thread's row to be locked. Idempotent: a run in a final state is left as it is. */
-export async function cancelRuns(tx: Queryable, { threadId, runId, action }: CancelOptions): Promise<Cancelled> {
+export async function cancelRuns(tx: Queryable, { threadId, runId, action }: CancelRunsOptions): Promise<Cancelled> {
   const values = [threadId, runId ?? null];
   // Pending first: a run that is claimed meanwhile is caught by the second statement, and none goes back to pending
   // without the thread's lock.
@@ -46,7 +46,7 @@ export async function cancelRuns(tx: Queryable, { threadId, runId, action }: Can
           values,
         },
   );
-  const told = await tx.query<{ run_id: string }>({
+  const stopping = await tx.query<{ run_id: string }>({
     name: "tell-runs-to-stop",
     text: `
       update runs
@@ -60,7 +60,7 @@ export async function cancelRuns(tx: Queryable, { threadId, runId, action }: Can
   return {
     ended: ended.rows.map((r) => r.run_id),
     endedTemporary: ended.rows.some((r) => r.temporary),
-    told: told.rows.map((r) => r.run_id),
+    stopping: stopping.rows.map((r) => r.run_id),
     promoted,
   };
 }

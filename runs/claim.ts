@@ -30,7 +30,7 @@ const Claimed = Run.extend({
   has_new_thread: z.boolean(),
 });
 export interface ClaimedRun extends z.infer<typeof Claimed> {
-  /** Why nobody can say what it is to do; it ends with this, and has no kwargs to speak of. */
+  /** Why its kwargs cannot be read (they are empty then). The run ends with this error. */
   readonly unreadable?: PawlError;
 }
 
@@ -41,7 +41,7 @@ const NOTHING: RunKwargs = {
   durability: "sync",
 };
 
-/** The claim has been made: a run that cannot be read must come to its end, and must not hold up the others. */
+/** A run that cannot be read is claimed all the same: it must come to its end, and not hold up the others. */
 function claimedRun(encryption: Encryption | undefined, row: ClaimedRow): ClaimedRun {
   try {
     return Claimed.parse(openRun(encryption, row));
@@ -64,12 +64,12 @@ const claimedColumns = `
 const newestSeq =
   "(select coalesce(pg_sequence_last_value(pg_get_serial_sequence('checkpoints', 'seq')::regclass), 0))";
 
-export interface ClaimOptions {
+interface ClaimOptions {
   readonly workerId: string;
   /** Only runs of these graphs: a worker claims what it has loaded. */
   readonly graphs: readonly { readonly graph_id: string; readonly hash: string }[];
   readonly limit: number;
-  /** Only runs that are to execute alone, or only others. */
+  /** True: only runs that are to execute alone. Else only others. */
   readonly suspects?: boolean;
 }
 
@@ -115,8 +115,8 @@ export interface HeldRun {
 }
 
 /**
- * Passes a claimed run on to a worker (perhaps the same one) that executes nothing else while it lasts: if that worker
- * dies, it was this run. No row when the holder does not have the run any more.
+ * Passes a claimed run on to a worker (perhaps the same one) that executes nothing else meanwhile: if that worker dies, this
+ * run is the cause. Empty when the holder does not have the run any more.
  */
 export async function adoptRun(pool: pg.Pool, held: HeldRun, workerId: string): Promise<ClaimedRun[]> {
   const { rows } = await pool.query<ClaimedRow>({

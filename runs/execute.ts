@@ -20,9 +20,9 @@ import type { AnyGraph } from "./index.ts";
 import { startOf } from "./start.ts";
 import { stopCauseOf } from "./stop.ts";
 import { streamGraph } from "./stream/stream-graph.ts";
-import { TellingSaver } from "./telling-saver.ts";
+import { SaverWithEvents } from "./saver-with-events.ts";
 
-export interface AttemptOptions {
+interface AttemptOptions {
   readonly pool: pg.Pool;
   readonly run: ClaimedRun;
   readonly graph: AnyGraph;
@@ -49,7 +49,7 @@ export async function executeAttempt(options: AttemptOptions): Promise<Attempt> 
   const withdraw = offerHost(token, hostFor(options));
   const tracker = new QuestionTracker();
   // What a saver writes says what to do if it has landed already.
-  const saver = new TellingSaver(
+  const saver = new SaverWithEvents(
     { pool: repeatable(pool), run, events },
     { tracker, graph, isFirst: run.has_new_thread },
   );
@@ -65,7 +65,7 @@ export async function executeAttempt(options: AttemptOptions): Promise<Attempt> 
     withdraw();
     const closed = saver.close();
     const kind = stopCauseOf(signal)?.kind;
-    // Who gives the run back or has lost it does not read the thread, and may wait for answers that never come.
+    // When the run was given back or lost, nobody here reads the thread, and the saver may wait for answers that never come.
     if (kind !== "lost" && kind !== "shutdown") await closed;
   }
 }

@@ -2,7 +2,7 @@
 import type { Queryable } from "../db/pool.ts";
 import { openUnknown } from "./effects/list.ts";
 
-export interface WorkerFigures {
+interface WorkerFigures {
   readonly worker_id: string;
   readonly host: string;
   readonly pid: number;

@@ -76,7 +76,7 @@ function unlessRefused(run: ClaimedRun, finished: Finished | undefined): { promo
   return { promoted };
 }
 
-/** Who asked was told that the run would stop. */
+/** Whoever asked for the cancel was told that the run would stop, so it must not end as a success. */
 function cancelled(action: CancelAction): PawlError {
   return new PawlError("run_cancelled", "The run was cancelled", { facts: { action } });
 }

@@ -69,6 +69,18 @@ export interface JoinOptions {
   readonly signal: AbortSignal;
 }
 
+export interface RunPage {
+  readonly limit: number;
+  readonly offset: number;
+  readonly status?: RunStatus;
+}
+
+export interface CancelOptions {
+  readonly action: CancelAction;
+  /** Given: resolve only when the run is in a final state (or gone, after a rollback), or throw the signal's reason. */
+  readonly wait?: AbortSignal;
+}
+
 /** Where a run is: `threadId` is absent when the client named the run alone. */
 export interface RunRef {
   readonly threadId?: ThreadId;
@@ -90,13 +102,9 @@ export interface Runs {
   answered(runId: RunId, wasDelivered: boolean): Promise<void>;
   get(principal: Principal, ref: RunRef): Promise<Run>;
   /** Newest first. One whose kwargs cannot be read is listed without them. */
-  list(
-    principal: Principal,
-    threadId: ThreadId,
-    page: { limit: number; offset: number; status?: RunStatus },
-  ): Promise<ListedRun[]>;
-  /** Idempotent. With `wait`, resolves when the run is in a final state (or gone, after a rollback), or throws the signal's reason. */
-  cancel(principal: Principal, ref: RunRef, options: { action: CancelAction; wait?: AbortSignal }): Promise<void>;
+  list(principal: Principal, threadId: ThreadId, page: RunPage): Promise<ListedRun[]>;
+  /** Idempotent. */
+  cancel(principal: Principal, ref: RunRef, options: CancelOptions): Promise<void>;
   /** Deletes a run and its checkpoints, cancelling it first if it is alive. `signal` ends the wait for that. */
   delete(principal: Principal, ref: RunRef, signal: AbortSignal): Promise<void>;
   /** The events of a run in order, until it has ended. Throws `run_not_found` before the first event. */

@@ -3,7 +3,7 @@ import { Command, Send } from "@langchain/langgraph";
 import type { Answers } from "./resume.ts";
 import type { RunCommand, RunKwargs } from "./run.ts";
 
-export interface Progress {
+interface Progress {
   /** The thread's newest checkpoint was written by this run. */
   readonly hasBegun: boolean;
   /** Answers that are still to be given. */

@@ -11,10 +11,10 @@ import { adoptRun, type ClaimedRun, type HeldRun } from "./claim.ts";
 import { requeueRun } from "./requeue.ts";
 
 /** A process that was started for one run. */
-export interface IsolatedProcess {
+interface IsolatedProcess {
   /** Asks it to give the run back at its next step. */
   stop(): void;
-  /** Has it give the run back now. */
+  /** Makes it give the run back now. */
   cut(): void;
   /** Never rejects. */
   readonly ended: Promise<IsolatedEnd>;
@@ -33,7 +33,7 @@ export type StartIsolated = (run: HeldRun & { readonly graph_id: string }) => Is
 /** Runs that one worker isolates at once: each costs a process, and whole crowds come under suspicion together. */
 const PROCESSES_AT_ONCE = 4;
 
-export interface IsolationOptions {
+interface IsolationOptions {
   readonly pool: pg.Pool;
   readonly log: Log;
   readonly start: StartIsolated | undefined;
@@ -47,7 +47,7 @@ export interface IsolationOptions {
 
 export class Isolation {
   readonly #options: IsolationOptions;
-  /** By claim: where the death of a process shows by its lock first, its run is claimed again before its end is heard of. */
+  /** By claim, not by run: the lock may show the death of a process before its end is heard of, and its run is claimed again by then. */
   readonly #processes = new Map<ClaimedRun, IsolatedProcess | undefined>();
   readonly #ended = new Set<Promise<void>>();
   /** Suspects that this process executes itself, one after the other. */
@@ -96,7 +96,7 @@ export class Isolation {
     for (const isolated of this.#processes.values()) isolated?.stop();
   }
 
-  /** Has all give their runs back now. */
+  /** Makes all give their runs back now. */
   cut(): void {
     for (const isolated of this.#processes.values()) isolated?.cut();
   }

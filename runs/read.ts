@@ -4,8 +4,8 @@ import { encryptionOf } from "../checkpoints/encryption.ts";
 import type { Queryable } from "../db/pool.ts";
 import { PawlError } from "../lib/errors.ts";
 import type { Principal } from "../lib/principal.ts";
-import type { RunRef } from "./index.ts";
-import { ListedRun, Run, runColumns, type RunStatus } from "./run.ts";
+import type { RunPage, RunRef } from "./index.ts";
+import { ListedRun, Run, runColumns } from "./run.ts";
 import { openListedRun, openRun } from "./sealed-columns.ts";
 import { requireThread } from "./threads/get.ts";
 import { openThread } from "./threads/sealed-state.ts";
@@ -21,12 +21,9 @@ export async function getRun(pool: pg.Pool, principal: Principal, { threadId, ru
   return Run.parse(openRun(encryptionOf(pool), rows[0]));
 }
 
-interface ListOptions {
+interface ListOptions extends RunPage {
   readonly principal: Principal;
   readonly threadId: string;
-  readonly limit: number;
-  readonly offset: number;
-  readonly status?: RunStatus;
 }
 
 /** Newest first. Throws `thread_not_found`. */
@@ -49,7 +46,7 @@ export async function listRuns(
 }
 
 /** Where the events of a run are. */
-export interface RunPlace {
+interface RunPlace {
   readonly thread_id: string;
   readonly resumable: boolean;
   /** The newest event in the log; -1n for none. */

@@ -10,7 +10,7 @@ interface Configured {
 /** Keys of `configurable` that say where a run is, not how: never taken from a stored configuration. */
 const placeKeys = new Set(["thread_id", "run_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map"]);
 
-export interface KwargsSources {
+interface KwargsSources {
   readonly body: RunCreate;
   readonly assistant: Configured & { readonly assistant_id: string; readonly graph_id: string; readonly context: Json };
   readonly thread: Configured;
@@ -72,7 +72,7 @@ export function checkpointOf(body: RunCreate): RunKwargs["checkpoint"] {
   };
 }
 
-/** `checkpoint_during` is the deprecated name of two of the three. */
+/** `checkpoint_during` is deprecated: true was `async`, false `exit`. */
 function durabilityOf(checkpointDuring: boolean | null | undefined): RunKwargs["durability"] {
   if (checkpointDuring === undefined || checkpointDuring === null) return "sync";
   return checkpointDuring ? "async" : "exit";

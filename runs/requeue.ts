@@ -49,7 +49,7 @@ export async function requeueRun(pool: pg.Pool, run: Owned & { readonly epoch?: 
 }
 
 /** A run that a dead worker had. */
-export interface Orphan {
+interface Orphan {
   readonly run_id: string;
   readonly suspect: boolean;
   readonly stalled_attempts: number;

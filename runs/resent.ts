@@ -1,8 +1,8 @@
 /** Finds the run that a POST has created already: the stock client sends a POST again when its socket dropped. */
 import { createHash } from "node:crypto";
-import { KEY_GROUP } from "../db/advisory-locks.ts";
 import type pg from "pg";
 import { encryptionOf } from "../checkpoints/encryption.ts";
+import { KEY_GROUP } from "../db/advisory-locks.ts";
 import type { Queryable } from "../db/pool.ts";
 import { PawlError } from "../lib/errors.ts";
 import type { Principal } from "../lib/principal.ts";
@@ -19,7 +19,8 @@ export interface ResendContext {
   readonly mayBeResent: (created: { run_id: string; age_ms: number }) => boolean;
 }
 
-interface Request {
+/** What a client asks for when it creates a run. */
+export interface CreateRequest {
   readonly principal: Principal;
   readonly body: RunCreate;
   readonly options: CreateOptions;
@@ -36,12 +37,12 @@ const RESENT = `(select * from runs where request_digest = any($2::bytea[]) and 
 
 /**
  * By idempotency key, by the client's own run id, or, for stock clients, by thread and digest of the body while the
- * first answer is not known to have arrived. `mayBeResent` tells a client that is still on the line, and so is another
- * one, from one that is gone. Throws `already_exists` when the id or key belongs to a different request.
+ * first answer is not known to have arrived. Then `mayBeResent` decides: as long as the client of the first POST is still
+ * on the line, an equal POST is another client's. Throws `already_exists` when the id or key belongs to a different request.
  */
 export async function findCreated(
   tx: Queryable,
-  { principal, body, options }: Request,
+  { principal, body, options }: CreateRequest,
   { pool, mayBeResent }: ResendContext,
 ): Promise<Run | undefined> {
   const { idempotencyKey, digest, threadId } = options;
@@ -74,17 +75,31 @@ export async function findCreated(
   return Run.parse(openRun(encryptionOf(pool), row));
 }
 
+/** Notes that the answer to the POST which created the run has arrived. Returns whether the run waits to be claimed. */
+export async function noteAnswered(db: Queryable, runId: string): Promise<boolean> {
+  const { rows } = await db.query<{ waits: boolean }>({
+    name: "run-answered",
+    // Not worth waiting for the disk: a crash of Postgres that loses it makes an equal POST find this run.
+    text: `
+      with lazy as materialized (select set_config('synchronous_commit', 'off', true))
+      update runs set answered = true from lazy where run_id = $1
+      returning status = 'pending' and ready as waits`,
+    values: [runId],
+  });
+  return rows[0]?.waits ?? false;
+}
+
 /**
  * What stays spent when the run is gone: the idempotency key, or else the run id that the client has given, in a form
- * that no header has. Undefined for a POST that is not to be told from others.
+ * that no header has. Undefined for a POST that has neither.
  */
-export function keyOf({ body, options }: Omit<Request, "principal">): string | undefined {
+export function keyOf({ body, options }: Omit<CreateRequest, "principal">): string | undefined {
   return options.idempotencyKey ?? (body.run_id && `run_id\n${body.run_id}`);
 }
 
 /**
- * Until the transaction ends. Of two POSTs under one key the later one looks when the run of the earlier one is there, or
- * is over and gone: a stateless run may come and go while a process is stopped between its look and its insert.
+ * Locks the key until the transaction ends. Of two POSTs under one key the later one then looks after the earlier one's
+ * run was inserted. Without the lock a stateless run may come and go between the look and the insert of the later one.
  */
 export async function lockKey(tx: Queryable, { tenant }: Principal, key: string): Promise<void> {
   const digest = createHash("sha256").update(`${tenant}\n${key}`).digest();
@@ -96,8 +111,8 @@ export async function lockKey(tx: Queryable, { tenant }: Principal, key: string)
 }
 
 /**
- * Of a key whose run is gone nobody is left to answer for it, and a second run would do again what the first one did, or
- * what somebody wanted undone. Throws `already_exists` (facts: the `run_id`).
+ * Refuses a key whose run is gone: there is nothing to answer with, and a second run would do again what the first one
+ * did, or what somebody wanted undone. Throws `already_exists` (facts: the `run_id`).
  */
 export async function refuseSpentKey(tx: Queryable, { tenant }: Principal, key: string): Promise<void> {
   const { rows } = await tx.query<{ run_id: string }>({

@@ -14,7 +14,7 @@ import { LOCK_BASE } from "./membership/messages.ts";
  */
 const LIFT = 1_048_576;
 
-export interface Restored {
+interface Restored {
   readonly threads: number;
   /** Runs that were executing and are in the queue again. */
   readonly requeued: number;

@@ -5,7 +5,7 @@ import type { Log } from "../lib/log.ts";
 import type { Queryable } from "../db/pool.ts";
 import { expireThreads } from "./threads/expire.ts";
 
-export interface RetentionOptions {
+interface RetentionOptions {
   readonly pool: pg.Pool;
   /** Seconds that the log of a finished run stays. */
   readonly eventTtlSeconds: number;

@@ -6,7 +6,7 @@ import type { RunKwargs } from "./run.ts";
 import { withSaver } from "./with-saver.ts";
 import { type ThreadProjection, threadProjection } from "./threads/projection.ts";
 
-export interface SettledStateOptions {
+interface SettledStateOptions {
   readonly graph: AnyGraph;
   readonly saver: Saver;
   readonly threadId: string;

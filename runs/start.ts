@@ -9,9 +9,10 @@ import type { AnyGraph } from "./index.ts";
 import { inputOf } from "./input.ts";
 import { openAnswers } from "./resume.ts";
 import type { RunKwargs } from "./run.ts";
-import { goesOn, refuseChangedGraph, rootOf } from "./skew/find.ts";
+import { refuseChangedGraph } from "./skew/find.ts";
+import { goesOn, rootOf } from "./skew/starting-point.ts";
 
-export interface Start {
+interface Start {
   readonly input: unknown;
   /** For `configurable`; absent for the thread's newest. */
   readonly checkpoint?: RunKwargs["checkpoint"];
@@ -23,7 +24,7 @@ export interface Start {
   readonly resuming?: { readonly __pregel_resuming: true };
 }
 
-export interface StartOptions {
+interface StartOptions {
   readonly run: ClaimedRun;
   readonly graph: AnyGraph;
   readonly saver: FencedSaver;
@@ -59,9 +60,9 @@ export async function startOf(options: StartOptions): Promise<Start> {
 }
 
 /**
- * Also for a run that another build has begun: what it has done stays as it is, for a build that knows it. Each deployment
- * meets such runs, most of them right after their model; what a model has invented must not end them, so that a call comes
- * from another build is then no sign of a tool that was there.
+ * Throws `graph_changed`; also for a run that another build has begun, which a build that knows it can then go on with.
+ * Each deployment meets such runs, most of them right after a model call. A call of a tool that the model has invented must
+ * not end them: so for a run that has begun it is no sign of a lost tool that the call was made under another build.
  */
 async function refuseUnfit(
   { run, graph, saver, db }: StartOptions,

@@ -4,7 +4,7 @@ import { type Queryable, transaction } from "../db/pool.ts";
 import { lockThread, promoteNext } from "./queue.ts";
 import type { CancelAction } from "./run.ts";
 
-/** The runs that a worker has, by the database. */
+/** The runs that the database says a worker has. */
 export async function ownRuns(
   db: Queryable,
   workerId: string,

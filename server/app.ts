@@ -10,7 +10,7 @@ import { onError, onNotFound } from "./problem.ts";
 /** `env` holds node's own request and response; see `nodeOf` in delivery.ts. */
 export type ServerEnv = { Bindings: HttpBindings };
 
-export interface AppOptions {
+interface AppOptions {
   readonly log: Log;
   readonly guard: GuardOptions;
   readonly maxBodyBytes: number;

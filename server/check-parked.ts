@@ -8,7 +8,7 @@ import type { Graphs } from "../runs/index.ts";
 import { findSkewedThreads } from "../runs/skew/parked-threads.ts";
 import { describeReason } from "../runs/skew/reason.ts";
 
-export interface CheckOptions {
+interface CheckOptions {
   readonly connection: ConnectTo;
   /** Of `PAWL_ENCRYPTION_KEYS`. */
   readonly encryptionKeys: Config["encryptionKeys"];

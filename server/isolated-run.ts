@@ -23,7 +23,7 @@ const order = await new Promise<IsolatedOrder>((resolve) => process.once("messag
 const { connection, run, source } = order;
 endWhenStuck();
 const log = createLog(config().logLevel);
-// As in cli.ts: a promise that a graph forgets is no death.
+// As in end-orderly.ts: a promise that a graph forgets is no death.
 process.on("unhandledRejection", (error) => log.error({ error: asError(error) }, "unhandled rejection"));
 const idleTransactionMs = config().leaseSeconds * 1_000;
 const history = await connectToHistory(connection, log);

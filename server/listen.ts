@@ -12,7 +12,7 @@ export const DEFAULT_PORT = 2024;
 /** Ports that are tried, from the default one on. */
 const TRIES = 20;
 
-export interface ListenOptions {
+interface ListenOptions {
   readonly host: string;
   /** 0 for any free port; absent for the default one, or the next that is free. */
   readonly port?: number;

@@ -1,4 +1,5 @@
 /** The server as a whole: a runtime, and HTTP in front of it. */
+import type { Hono } from "hono";
 import type pg from "pg";
 import type { ConnectTo } from "../db/pool.ts";
 import type { Config } from "../lib/config.ts";
@@ -9,14 +10,15 @@ import { listEffects } from "../runs/effects/list.ts";
 import { readFigures } from "../runs/figures.ts";
 import type { Graphs } from "../runs/index.ts";
 import type { StartIsolated } from "../runs/isolation.ts";
-import { createApp } from "./app.ts";
-import { assistantRoutes } from "./assistants.ts";
 import { sandboxStates } from "../tools/sandbox/select.ts";
+import { createApp, type ServerEnv } from "./app.ts";
+import { assistantRoutes } from "./assistants.ts";
 import { effectRoutes } from "./effects.ts";
 import { fileRoutes } from "./files.ts";
 import { isLoopback } from "./guard.ts";
 import { listen } from "./listen.ts";
-import { createMetrics, type PoolFigures } from "./metrics.ts";
+import type { PoolFigures } from "./gauges.ts";
+import { createMetrics } from "./metrics.ts";
 import { metaRoutes } from "./meta.ts";
 import { runRoutes } from "./runs.ts";
 import { OpenAnswers } from "./open-answers.ts";
@@ -79,25 +81,7 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
     },
     maxBodyBytes: config.maxBodyBytes,
     count: metrics.count,
-    routes: [
-      metrics.routes,
-      metaRoutes({
-        sandboxes: () => sandboxStates(config.sandboxMin),
-        checks: { database: () => checkDatabase(runtime), model: checkModel },
-        ...(config.internalRoutes && { truncate: (what) => truncate(runtime.pool, what) }),
-      }),
-      runRoutes({
-        runs: runtime.runs,
-        log,
-        heartbeatSeconds: config.heartbeatSeconds,
-        closing: closing.signal,
-        openAnswers,
-      }),
-      threadRoutes(runtime.threads),
-      fileRoutes(runtime.threads.files),
-      effectRoutes((principal, search) => listEffects(runtime.pool, principal, search)),
-      assistantRoutes(runtime.assistants),
-    ],
+    routes: [metrics.routes, ...routesOf(options, runtime, { closing: closing.signal, openAnswers })],
   });
   try {
     const listening = await listen(app, port === undefined ? { host } : { host, port });
@@ -111,7 +95,7 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
         listening.stopAccepting();
         const deadline = performance.now() + graceMs;
         await Promise.all([runtime.drain(graceMs), options.workers?.drain()]);
-        // The runs go on elsewhere, if there is an elsewhere: their ends can still be told from here.
+        // Where other workers are, they finish these runs: whoever waits here can still be told how.
         if (await isWorkedOn(runtime)) await openAnswers.settled(deadline - performance.now());
         await listening.close();
         metrics.close();
@@ -124,6 +108,26 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
     await runtime.close();
     throw error;
   }
+}
+
+function routesOf(
+  { config, log }: Pick<ServeOptions, "config" | "log">,
+  runtime: Runtime,
+  { closing, openAnswers }: { readonly closing: AbortSignal; readonly openAnswers: OpenAnswers },
+): Hono<ServerEnv>[] {
+  const { runs, threads, assistants, pool } = runtime;
+  return [
+    metaRoutes({
+      sandboxes: () => sandboxStates(config.sandboxMin),
+      checks: { database: () => checkDatabase(runtime), model: checkModel },
+      ...(config.internalRoutes && { truncate: (what) => truncate(pool, what) }),
+    }),
+    runRoutes({ runs, log, heartbeatSeconds: config.heartbeatSeconds, closing, openAnswers }),
+    threadRoutes(threads),
+    fileRoutes(threads.files),
+    effectRoutes((principal, search) => listEffects(pool, principal, search)),
+    assistantRoutes(assistants),
+  ];
 }
 
 function poolFigures({ options, totalCount, idleCount, waitingCount }: pg.Pool): PoolFigures {

@@ -19,7 +19,7 @@ export const Truncate = z.object({
 });
 export type Truncate = z.infer<typeof Truncate>;
 
-export interface MetaOptions {
+interface MetaOptions {
   /** What has to work, by name. Each resolves, or rejects with the reason, which clients get to read. */
   readonly checks: Readonly<Record<"database" | "model", () => Promise<void>>>;
   /** What runs code of a model here. */

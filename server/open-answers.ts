@@ -1,7 +1,7 @@
 /**
  * Answers that their client cannot take up at another process: those of `wait` and `join`, since half a JSON value is an
- * error, and streams that have told no event yet. A stream that is cut is joined again by the stock SDK where it was; one
- * that was nowhere, as if nobody had followed it before, and what is told in between it never hears.
+ * error, and streams that have sent no event yet. The stock SDK joins a stream that was cut again at the last event it has
+ * seen. Without one it joins as a new reader, and never gets the events that came in between.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import type { Context } from "hono";

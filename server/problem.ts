@@ -51,7 +51,7 @@ const statusOf: Record<ErrorCode, ContentfulStatusCode> = {
   bad_configuration: 500,
 };
 
-export interface Problem {
+interface Problem {
   readonly status: ContentfulStatusCode;
   /** What the client gets to read: never SQL, a stack or a path of the host. */
   readonly body: { readonly detail: string; readonly code: string } & Readonly<Record<string, unknown>>;

@@ -8,20 +8,20 @@ import { toRunError } from "./problem.ts";
 /** Seconds between two keep-alive bytes of an answer that waits for the end of a run. */
 const KEEP_ALIVE_SECONDS = 1;
 
-export interface FollowOptions {
+interface FollowOptions {
   readonly log: Log;
   readonly heartbeatSeconds: number;
   /** Only events of these modes; all if absent. */
   readonly modes?: readonly StreamMode[];
-  /** Called once an event has been handed over: who is cut off from here on knows where it was. */
-  readonly onTold?: (() => void) | undefined;
+  /** Called after each event that was handed over: a reader who is cut off from here on knows where it was. */
+  readonly onEvent?: (() => void) | undefined;
 }
 
 /** Server-sent events. `open` may fail: the stream has begun by then, so it ends with an `error` event. */
 export async function* asEventStream(
   open: () => Promise<AsyncIterable<RunEvent>>,
   gone: AbortSignal,
-  { log, heartbeatSeconds, modes, onTold }: FollowOptions,
+  { log, heartbeatSeconds, modes, onEvent }: FollowOptions,
 ): AsyncGenerator<string> {
   try {
     for await (const item of withTicks(opened(open), heartbeatSeconds)) {
@@ -29,7 +29,7 @@ export async function* asEventStream(
       if (item === tick) yield ": heartbeat\n";
       else if (!modes || isOfMode(modes, item.event)) {
         yield frame(item);
-        onTold?.();
+        onEvent?.();
       }
     }
   } catch (error) {

@@ -42,12 +42,12 @@ export function runRoutes(options: RunRoutesOptions): Hono<ServerEnv> {
       const gone = new AbortController();
       // Before the answer begins, so that an unknown run is a 404.
       const events = await runs.events(principalOf(c), ref, { signal: gone.signal, ...(after && { after }) });
-      const onTold = after ? undefined : options.openAnswers?.add(c);
+      const onEvent = after ? undefined : options.openAnswers?.add(c);
       return liveResponse(
         c,
         (left) => {
           left.addEventListener("abort", () => gone.abort());
-          return asEventStream(async () => events, left, { ...options, onTold, ...(modes && { modes }) });
+          return asEventStream(async () => events, left, { ...options, onEvent, ...(modes && { modes }) });
         },
         {
           type: "text/event-stream",

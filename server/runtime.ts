@@ -19,7 +19,7 @@ import { Hub } from "../runs/events/hub.ts";
 import type { Graphs, Runs } from "../runs/index.ts";
 import type { StartIsolated } from "../runs/isolation.ts";
 import { startRetention } from "../runs/retention.ts";
-import { createRuns } from "../runs/runs.ts";
+import { RunsInPostgres } from "../runs/runs.ts";
 import { defaultRetention, type ThreadRetention } from "./project.ts";
 import { THREAD_DELETED } from "../runs/threads/delete.ts";
 import { createThreads, type Threads } from "../runs/threads/threads.ts";
@@ -33,7 +33,7 @@ const API_CONNECTIONS = 10;
 /** A run holds none while its graph computes: half of them want to write at the same moment at most. */
 const workerConnections = (concurrency: number) => Math.min(30, 3 + Math.ceil(concurrency / 2));
 
-export interface RuntimeOptions {
+interface RuntimeOptions {
   readonly config: Pick<
     Config,
     "workerConcurrency" | "leaseSeconds" | "eventTtlSeconds" | "dataDir" | "encryptionKeys"
@@ -115,7 +115,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
   return {
     pool,
     workerPool,
-    runs: createRuns({ pool, graphs, hub, signals, answering, onWork: () => worker?.wake(), defaultTtl }),
+    runs: new RunsInPostgres({ pool, graphs, hub, signals, answering, onWork: () => worker?.wake(), defaultTtl }),
     threads,
     assistants,
     onDatabaseChanged: (handler) => history.onChanged(handler),

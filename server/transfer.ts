@@ -21,7 +21,7 @@ import {
 import { openDatabase } from "./open-database.ts";
 import { parse } from "./parse.ts";
 
-export interface TransferOptions {
+interface TransferOptions {
   readonly config: Config;
   readonly log: Log;
   /** The tables are those of LangGraph's own saver, in a database of DATABASE_URL that Pawl does not run on. */
@@ -44,7 +44,7 @@ export async function exportTo(
   );
 }
 
-export interface ImportOptions extends TransferOptions {
+interface ImportOptions extends TransferOptions {
   readonly threadId?: string | undefined;
   readonly graphId?: string | undefined;
 }

@@ -15,7 +15,7 @@ export type WorkerOrder = Omit<WorkOptions, "log">;
 export const READY = "ready";
 export const STOP = "stop";
 
-export interface WorkerApart {
+interface WorkerApart {
   /** Throws when the first process ends before it executes runs. */
   readonly ready: Promise<void>;
   /** Lets its runs get to their next step, and resolves when the process has ended. */

@@ -8,7 +8,7 @@ const PERIOD_MS = 3_600_000;
 /** The folder may be that of a thread in another database, whose server then gets its files from there again. */
 const IDLE_MS = 24 * 3_600_000;
 
-export interface WorkspaceSweepOptions {
+interface WorkspaceSweepOptions {
   readonly pool: Queryable;
   readonly dataDir: string;
   readonly log: Log;

@@ -37,8 +37,8 @@ test.each(Object.entries(mayImport))("%s imports only %j", (folder, allowed) => 
   expect(strays).toEqual([]);
 });
 
-/** Beside lib/config.ts: what loads the `env` file of langgraph.json for the user's graphs, and the guest that proves it has none. */
-const environmentReaders = ["lib/config.ts", "server/main.ts", "server/project.ts", "tools/sandbox/wasm/guest-io.ts"];
+/** The guest looks in order to prove that it has none. */
+const environmentReaders = ["lib/config.ts", "tools/sandbox/wasm/guest-io.ts"];
 
 test("only lib/config reads the environment", () => {
   const readers = Object.keys(mayImport)

@@ -7,7 +7,7 @@ import { lookup } from "node:dns/promises";
 import { BlockList, isIP, isIPv6 } from "node:net";
 import { ToolFailure } from "./tool.ts";
 
-export interface Destination {
+interface Destination {
   readonly address: string;
   readonly family: 4 | 6;
 }

@@ -12,6 +12,7 @@ import type { Effect, EffectContext, ReconcileContext, Reconciliation, UnknownEf
 import { isPawlError } from "../lib/errors.ts";
 import { createLog } from "../lib/log.ts";
 import { failed, succeeded, type ToolOutcome } from "./result.ts";
+import { ToolTimeout, within } from "./time-out.ts";
 import { type Step, withStepFiles } from "./step-files.ts";
 import { withStepGlobals } from "./step-globals.ts";
 import { type KeptGlobals, type Tool, type ToolContext, ToolFailure } from "./tool.ts";
@@ -181,8 +182,6 @@ class Call {
   }
 }
 
-class ToolTimeout extends Error {}
-
 /** Thrown to the ledger, which has to find out whether anything happened; nothing did where it comes back. */
 class Unforeseen extends Error {
   readonly outcome: ToolOutcome;
@@ -190,26 +189,6 @@ class Unforeseen extends Error {
   constructor(outcome: ToolOutcome) {
     super("The tool failed in a way it did not foresee");
     this.outcome = outcome;
-  }
-}
-
-/** Settles at the deadline or the abort even if `work` never does and ignores its signal. */
-async function within<T>(timeoutMs: number, outer: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const deadline = new AbortController();
-  const signal = AbortSignal.any([outer, deadline.signal]);
-  signal.throwIfAborted();
-  const timer = setTimeout(() => deadline.abort(new ToolTimeout()), timeoutMs);
-  const ended = Promise.withResolvers<never>();
-  const onAbort = (): void => ended.reject(signal.reason);
-  signal.addEventListener("abort", onAbort, { once: true });
-  try {
-    return await Promise.race([work(signal), ended.promise]);
-  } catch (error) {
-    // Whatever a tool makes of the abort of its own signal, the cause is the deadline.
-    throw deadline.signal.aborted ? deadline.signal.reason : error;
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener("abort", onAbort);
   }
 }
 

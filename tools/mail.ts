@@ -7,7 +7,7 @@ import { open, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { createTransport, type SendMailOptions } from "nodemailer";
 import type SMTPConnection from "nodemailer/lib/smtp-connection/index.js";
-import { ensurePrivateFolder } from "./sandbox/files.ts";
+import { ensurePrivateFolder } from "./sandbox/machine-folders.ts";
 import { ToolFailure } from "./tool.ts";
 
 export interface Email {
@@ -20,7 +20,7 @@ export interface Email {
   readonly key: string;
 }
 
-export interface Delivery {
+interface Delivery {
   readonly message_id: string;
   readonly delivered: "smtp" | "outbox";
   /** Recipients that the server did not take, while it took others. */

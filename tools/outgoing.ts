@@ -4,7 +4,7 @@ import { request as httpsRequest } from "node:https";
 import { destinationOf } from "./egress.ts";
 import { ToolFailure } from "./tool.ts";
 
-export interface Outgoing {
+interface Outgoing {
   readonly url: URL;
   /** As `destinationOf` takes it. */
   readonly allow: readonly string[];

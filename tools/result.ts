@@ -5,14 +5,14 @@ import type { ToolErrorCode } from "./tool.ts";
 
 export type ToolOutcome = ToolSuccess | ToolError;
 
-export type ToolSuccess = {
+type ToolSuccess = {
   readonly status: "ok";
   readonly result: unknown;
   /** When nobody but a person says that it happened. */
   readonly reported_by?: "reviewer";
 };
 
-export type ToolError = {
+type ToolError = {
   readonly status: "error";
   readonly code: ToolErrorCode;
   readonly message: string;

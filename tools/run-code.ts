@@ -1,4 +1,4 @@
-/** What the tools that run code of a model share: the sandbox that may run it, and how its result is told. */
+/** What the tools that run code of a model share: the sandbox that may run it, and the form of its result. */
 import { PawlError } from "../lib/errors.ts";
 import { selectExecutor } from "./sandbox/select.ts";
 import { defaultPolicy, type Language, type Policy, type RunResult, type Session } from "./sandbox/types.ts";
@@ -6,7 +6,7 @@ import { openWorkspace, type Workspace } from "./sandbox/workspace.ts";
 import { type ToolContext, ToolFailure } from "./tool.ts";
 import { policyFor } from "./workspace.ts";
 
-export interface CodeCall {
+interface CodeCall {
   readonly language: Language;
   readonly code: string;
   readonly stdin?: string;

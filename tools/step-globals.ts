@@ -26,7 +26,7 @@ export async function withStepGlobals<T>(
   });
 }
 
-export class StepGlobals implements Step, KeptGlobals {
+class StepGlobals implements Step, KeptGlobals {
   readonly snapshot: Uint8Array;
   readonly #of: FilesOfCall;
   readonly #entries: readonly VersionEntry[];

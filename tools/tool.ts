@@ -100,7 +100,7 @@ export class ToolFailure extends Error {
 }
 
 /** A tool as OpenAI-compatible endpoints, and LangChain's `bindTools`, take it. */
-export interface ToolSchema {
+interface ToolSchema {
   readonly type: "function";
   readonly function: {
     readonly name: string;

@@ -1,4 +1,4 @@
-/** What the tools that work on a conversation's files share: how a file is named, and how a failure is told. */
+/** What the tools that work on a conversation's files share: how a file is named, and how a failure is reported. */
 import { z } from "zod";
 import type { FileBackend } from "./sandbox/backend.ts";
 import { createFileBackend } from "./sandbox/file-backend.ts";

@@ -1,6 +1,6 @@
 /** A finished answer in the two shapes of the Chat Completions API: one body, or a sequence of stream chunks. */
 
-export interface CompletionCall {
+interface CompletionCall {
   readonly id: string;
   readonly name: string;
   /** JSON text, sent as it is. */

@@ -4,14 +4,14 @@ import { abilitiesOf, planOf, type PlannedCall } from "./plan.ts";
 import { type Done, failed, reportOf, resultOf } from "./report.ts";
 import type { ChatMessage } from "./validate-history.ts";
 
-export interface Question {
+interface Question {
   readonly messages: readonly ChatMessage[];
   /** Names of the tools that the request offers. */
   readonly offered: readonly string[];
   readonly choice: "auto" | "none" | "required" | { readonly name: string };
 }
 
-export interface Decision {
+interface Decision {
   readonly text: string;
   readonly calls: readonly PlannedCall[];
 }

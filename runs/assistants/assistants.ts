@@ -44,7 +44,7 @@ export interface Assistants {
   ): Promise<Record<string, SubgraphSchemas>>;
 }
 
-export interface AssistantsContext {
+interface AssistantsContext {
   readonly pool: pg.Pool;
   readonly graphs: Graphs;
   readonly threads: Pick<Threads, "prune">;

@@ -1,3 +1,4 @@
+/** Deletes an assistant. */
 import type { Queryable } from "../../db/pool.ts";
 import { type AssistantId, ThreadId } from "../../lib/ids.ts";
 import type { Principal } from "../../lib/principal.ts";

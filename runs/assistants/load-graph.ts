@@ -1,3 +1,4 @@
+/** From the id of a graph to the graph itself, for a configuration. */
 import { PawlError } from "../../lib/errors.ts";
 import type { AnyGraph, Graphs } from "../index.ts";
 

@@ -1,4 +1,6 @@
+/** The effects of a copied thread. */
 import type { Queryable } from "../../db/pool.ts";
+import { idempotencyKey } from "./stored-effect.ts";
 
 /**
  * Copies what a thread's effects left behind to a copy of the thread, which goes on in the same tasks: what is done is
@@ -13,10 +15,10 @@ export async function copyEffects(tx: Queryable, from: string, to: string): Prom
         insert into effects (thread_id, key, tenant, run_id, epoch, name, kind, task_id, tool_call_id, idempotency_key,
                              attempt, state, result, dispatched_at, deadline, settled_at)
         select $2::uuid, key, tenant, run_id, 0, name, kind, task_id, tool_call_id,
-               coalesce(idempotency_key, thread_id || ':' || key), attempt,
+               ${idempotencyKey}, attempt,
                case state when 'dispatched' then 'unknown' else state end, result, dispatched_at, deadline,
                case state when 'dispatched' then clock_timestamp() else settled_at end
-          from effects
+          from effects e
          where thread_id = $1 and state <> 'reserved'
         returning key)
       insert into effect_answers (thread_id, key, task_id, ordinal, attempt, decision, refusal, message, sealed, run_id,

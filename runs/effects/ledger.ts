@@ -1,10 +1,10 @@
-/** The ledger of one attempt at a run. Nothing is kept for a run whose repetition could not be told. */
+/** The ledger of one attempt at a run. It takes no effect of a run under which a repetition could not be recognised. */
 import type { EffectContext } from "../../lib/effect.ts";
 import { EffectLedger, type TaskEffect } from "../../lib/effect-ledger.ts";
 import { PawlError } from "../../lib/errors.ts";
 import { EffectsInPostgres, type EffectRowsOptions } from "./rows.ts";
 
-export interface LedgerOptions extends EffectRowsOptions {
+interface LedgerOptions extends EffectRowsOptions {
   readonly durability: "sync" | "async" | "exit";
 }
 

@@ -4,11 +4,11 @@ import type { Queryable } from "../../db/pool.ts";
 import type { EffectDecision } from "../../lib/effect.ts";
 import { PawlError } from "../../lib/errors.ts";
 import type { Principal } from "../../lib/principal.ts";
-import { deadline, idempotencyKey } from "./rows.ts";
+import { deadline, idempotencyKey } from "./stored-effect.ts";
 
 /** As in the ledger, but that `unknown` ones which a person has decided to leave so are `abandoned`. */
-export const ListedState = z.enum(["reserved", "dispatched", "unknown", "abandoned", "committed", "failed"]);
-export type ListedState = z.infer<typeof ListedState>;
+const ListedState = z.enum(["reserved", "dispatched", "unknown", "abandoned", "committed", "failed"]);
+type ListedState = z.infer<typeof ListedState>;
 
 export const EffectSearch = z.object({
   state: ListedState.default("unknown"),
@@ -18,7 +18,7 @@ export const EffectSearch = z.object({
 });
 export type EffectSearch = z.infer<typeof EffectSearch>;
 
-export interface ListedEffect {
+interface ListedEffect {
   readonly thread_id: string;
   readonly key: string;
   /** The run that reserved it. */

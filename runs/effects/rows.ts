@@ -1,16 +1,17 @@
 /**
  * The rows of a thread's effects in Postgres, for one attempt at a run. Each transition is one statement that holds the
- * fence: a worker that lost its lease dispatches, settles and decides nothing. `dispatched` and what ends it wait for
- * the disk even where the database does not by itself; `reserved` leaves that to them.
+ * fence: a worker that lost its lease dispatches, settles and decides nothing. A dispatch and what ends it wait for the
+ * disk even where the database does not by itself. A reservation does not wait: the dispatch after it brings it along.
  */
 import type { Encryption } from "../../checkpoints/encryption.ts";
 import { untilReachable } from "../../db/connection-error.ts";
 import { type Owner, fence, leaseLost } from "../../db/fence.ts";
 import type { Queryable } from "../../db/pool.ts";
-import { cameFrom, type EffectAnswer, type EffectState, type KnownEffect } from "../../lib/effect.ts";
+import { cameFrom, type EffectAnswer, type KnownEffect } from "../../lib/effect.ts";
 import type { AnsweredEffect, EffectOutcome, EffectRows, TaskEffect } from "../../lib/effect-ledger.ts";
-import { type EffectRow, isAbandonment, type RecordedAnswer } from "../../lib/effect-row.ts";
-import { readMessage, readResult, storedMessage, storedResult } from "./sealed-results.ts";
+import type { EffectRow } from "../../lib/effect-row.ts";
+import { storedMessage, storedResult } from "./sealed-results.ts";
+import { deadline, effectColumns, openEffect, openResult, type StoredEffect } from "./stored-effect.ts";
 
 export interface EffectRowsOptions {
   readonly db: Queryable;
@@ -21,34 +22,6 @@ export interface EffectRowsOptions {
   /** Aborted when the run is cancelled or its worker lost the lease. */
   readonly signal: AbortSignal;
 }
-
-interface Row {
-  readonly key: string;
-  readonly state: EffectState;
-  readonly attempt: number;
-  readonly result: string | null;
-  readonly idempotency_key: string;
-  readonly dispatched_at: Date | null;
-  readonly deadline: Date | null;
-  readonly ms_to_deadline: number | null;
-  readonly answers: readonly (RecordedAnswer & { readonly ordinal: number; readonly sealed: string | null })[];
-}
-
-/** Rows of older processes have no deadline: their effects take seconds, so after this long none is under way. */
-export const deadline = "coalesce(e.deadline, e.dispatched_at + interval '10 minutes')";
-
-/** What the other side was told. */
-export const idempotencyKey = "coalesce(e.idempotency_key, e.thread_id || ':' || e.key)";
-
-/** For a row `e` of the effects, with the thread in $1, the key in $3 and the task in $4. */
-const columns = `
-  e.key, e.state, e.attempt, e.result, ${idempotencyKey} as idempotency_key,
-  e.dispatched_at, ${deadline} as deadline,
-  (extract(epoch from ${deadline} - clock_timestamp()) * 1000)::float8 as ms_to_deadline,
-  (select coalesce(json_agg(json_build_object('attempt', a.attempt, 'decision', a.decision, 'refusal', a.refusal, 'ordinal', a.ordinal,
-                                              'message', a.message, 'sealed', encode(a.sealed, 'hex')) order by a.ordinal), '[]')
-     from effect_answers a
-    where a.thread_id = $1 and a.key = $3 and a.task_id = $4) as answers`;
 
 /** The name of a CTE with one row; whoever joins it gets a durable commit. */
 const durable = `durable as materialized (
@@ -91,9 +64,9 @@ export class EffectsInPostgres implements EffectRows {
                    or (e.state in ('dispatched', 'unknown') and excluded.kind = 'idempotent')
                    or (e.state in ('committed', 'failed') and $10 and e.task_id is distinct from excluded.task_id)
                returning *)
-        select ${columns} from mine e
+        select ${effectColumns} from mine e
         union all
-        select ${columns} from effects e, fence
+        select ${effectColumns} from effects e, fence
          where e.thread_id = $1 and e.key = $3 and not exists (select from mine)`,
       values: [
         ...this.#keys(key, taskId),
@@ -120,7 +93,7 @@ export class EffectsInPostgres implements EffectRows {
                  from durable
                 where e.thread_id = $1 and e.key = $3 and e.state = 'reserved' and e.attempt = $5
                returning e.*)
-        select ${columns} from e`,
+        select ${effectColumns} from e`,
       values: [...this.#keys(key, taskId), attempt, withinMs],
     });
   }
@@ -219,26 +192,22 @@ export class EffectsInPostgres implements EffectRows {
   }
 
   async known(toolCallIds: readonly string[]): Promise<KnownEffect[]> {
-    const { rows } = await this.#db.query<Pick<Row, "key" | "state" | "attempt" | "result"> & { tool_call_id: string }>(
-      {
-        name: "known-effects",
-        // Keys of older processes: the call's id and 64 hexadecimal digits.
-        text: `
+    const { rows } = await this.#db.query<
+      Pick<StoredEffect, "key" | "state" | "attempt" | "result"> & { tool_call_id: string }
+    >({
+      name: "known-effects",
+      // Keys of older processes: the call's id and 64 hexadecimal digits.
+      text: `
         select * from (
           select coalesce(tool_call_id, left(key, -65)) as tool_call_id, key, state, attempt, result from effects where thread_id = $1) known
          where tool_call_id = any($2)`,
-        values: [this.#owner.thread_id, toolCallIds],
-      },
-    );
+      values: [this.#owner.thread_id, toolCallIds],
+    });
     return rows.map((row) => ({
       toolCallId: row.tool_call_id,
       state: row.state,
-      ...(row.result !== null && { result: this.#resultOf(row) }),
+      ...(row.result !== null && { result: openResult(this.#reader(), row) }),
     }));
-  }
-
-  #resultOf({ key, attempt, result }: Pick<Row, "key" | "attempt" | "result">): unknown {
-    return result === null ? undefined : readResult(this.#encryption, this.#place(key, attempt), result);
   }
 
   #place(key: string, attempt: number) {
@@ -250,25 +219,13 @@ export class EffectsInPostgres implements EffectRows {
   }
 
   async #row(taskId: string, query: { name: string; text: string; values: unknown[] }): Promise<EffectRow> {
-    const { rows } = await this.#db.query<Row>(query);
+    const { rows } = await this.#db.query<StoredEffect>(query);
     const [row] = rows;
     if (!row) throw leaseLost(this.#owner);
-    const never = new Date(0);
-    const answers = row.answers.map((stored): RecordedAnswer => {
-      const { attempt, decision, refusal, ordinal } = stored;
-      const place = { ...this.#place(row.key, attempt), task_id: taskId, ordinal, decision };
-      return { attempt, decision, refusal, message: readMessage(this.#encryption, place, stored) };
-    });
-    return {
-      state: row.state,
-      attempt: row.attempt,
-      result: this.#resultOf(row),
-      idempotencyKey: row.idempotency_key,
-      dispatchedAt: row.dispatched_at ?? never,
-      deadline: row.deadline ?? never,
-      msToDeadline: row.ms_to_deadline ?? 0,
-      answers,
-      isAbandoned: answers.some((answer) => isAbandonment(answer, row.attempt)),
-    };
+    return openEffect(this.#reader(), taskId, row);
+  }
+
+  #reader() {
+    return { encryption: this.#encryption, thread_id: this.#owner.thread_id };
   }
 }

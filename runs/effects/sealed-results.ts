@@ -4,7 +4,7 @@ import { held } from "../../checkpoints/sealed-rows.ts";
 import { movedText, readText, storedText } from "../../checkpoints/sealed-text.ts";
 import type { Queryable } from "../../db/pool.ts";
 
-export interface ResultPlace {
+interface ResultPlace {
   readonly thread_id: string;
   readonly key: string;
   readonly attempt: number;
@@ -25,7 +25,7 @@ export function readResult(encryption: Encryption | undefined, at: ResultPlace, 
 }
 
 /** Of an answer; what else the row says about it is part of what the seal guarantees. */
-export interface AnswerPlace extends ResultPlace {
+interface AnswerPlace extends ResultPlace {
   readonly task_id: string;
   readonly ordinal: number;
   readonly decision: string;

@@ -9,18 +9,18 @@ import type { RunOutcome } from "../index.ts";
 import type { Hub, LoggedEvent, Notice } from "./hub.ts";
 import { readLog } from "./read.ts";
 
-export interface FollowContext {
+interface FollowContext {
   readonly pool: pg.Pool;
   readonly hub: Hub;
   readonly signals: Signals;
 }
 
-export interface FollowOptions {
+interface FollowOptions {
   readonly runId: string;
   /** Number of the last event that the caller has; -1n for none. */
   readonly after: bigint;
-  /** Whether nobody can have told anything yet, here or elsewhere: then the log need not be read before a signal comes. */
-  readonly isUntold?: () => boolean;
+  /** Whether the log is known to be empty: then it need not be read before a signal comes. */
+  readonly hasNoLog: () => boolean;
   readonly signal: AbortSignal;
 }
 
@@ -37,12 +37,12 @@ export async function* follow(context: FollowContext, options: FollowOptions): A
   const { runId, signal } = options;
   let last = options.after;
   let live: Notice[] = [];
-  let stale = !options.isUntold?.(); // whether the log may hold what the hub did not tell
+  let stale = !options.hasNoLog(); // whether the log may hold what did not come from the hub
   const alarm = new Alarm();
 
   const listen = (): (() => void) =>
     hub.subscribe(runId, (notice) => {
-      // One too many is kept as the mark of those that are not: a reader who stalls must not hold a run's events in memory.
+      // A reader who stalls must not hold a run's events in memory. One more than the limit marks that some are missing.
       if (live.length <= MAX_BEHIND) live.push(notice);
       alarm.ring();
     });

@@ -11,7 +11,7 @@ export interface LogRow {
   readonly events: string;
 }
 
-export interface RunOfLog {
+interface RunOfLog {
   readonly owner: Owner;
   readonly run: { readonly run_id: string; readonly tenant: string };
 }

@@ -9,7 +9,7 @@ import { errorPlace, logPlace } from "../sealed-columns.ts";
 import type { LoggedEvent } from "./hub.ts";
 
 const StoredEvents = z.array(z.object({ seq: z.string(), event: z.string(), data: z.unknown().optional() }));
-export const StoredOutcome = z.object({
+const StoredOutcome = z.object({
   status: RunStatus,
   values: z.unknown().optional(),
   error: RunError.optional(),
@@ -18,7 +18,7 @@ export const StoredOutcome = z.object({
 /** Rows of one read: what a reader that comes late, or is slow, has in memory at once. */
 const PAGE_ROWS = 100;
 
-export interface LogPage {
+interface LogPage {
   readonly events: LoggedEvent[];
   /** There is more to read. */
   readonly isPartial: boolean;
@@ -28,7 +28,7 @@ export interface LogPage {
   readonly unknown: boolean;
 }
 
-interface LogRow {
+interface StoredRow {
   readonly events: string;
   readonly outcome: string | null;
   readonly last_seq: string;
@@ -40,7 +40,7 @@ interface Row {
   readonly thread_id: string | null;
   readonly status: string | null;
   readonly error: unknown;
-  readonly logs: readonly LogRow[] | null;
+  readonly logs: readonly StoredRow[] | null;
 }
 
 /** `after` is the number of the last event that the reader has; -1n for none. Throws `checkpoint_unreadable`. */
@@ -65,7 +65,7 @@ export async function readLog(pool: pg.Pool, runId: string, after: bigint): Prom
   });
   const encryption = encryptionOf(pool);
   const { thread_id, status, error, logs } = rows[0] ?? { thread_id: null, status: null, error: null, logs: null };
-  const read = (row: LogRow, what: "events" | "outcome", stored: string): unknown =>
+  const read = (row: StoredRow, what: "events" | "outcome", stored: string): unknown =>
     JSON.parse(readText(encryption, stored, logPlace({ ...row, run_id: runId }, what, row.last_seq)));
   const events = (logs ?? [])
     .flatMap((row) => StoredEvents.parse(read(row, "events", row.events)))

@@ -12,7 +12,7 @@ import { logPlace } from "../sealed-columns.ts";
 import type { Hub, LoggedEvent } from "./hub.ts";
 import { insertLogRow, type LogRow } from "./log-rows.ts";
 
-export interface EventWriterOptions {
+interface EventWriterOptions {
   /** Its statements may be repeated when their answer is lost. */
   readonly pool: Pool;
   readonly hub: Hub;

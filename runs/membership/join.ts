@@ -6,7 +6,7 @@ import { asError, PawlError } from "../../lib/errors.ts";
 import { LoopLagMeter } from "../../lib/loop-lag.ts";
 import { ALIVE_MS, type FromHeartbeat, type HeartbeatOptions, type ToHeartbeat } from "./messages.ts";
 
-export interface JoinOptions {
+interface JoinOptions {
   readonly connection: ConnectTo;
   readonly workerId: string;
   readonly leaseSeconds: number;
@@ -15,7 +15,7 @@ export interface JoinOptions {
   readonly onDead: (workerId: string) => Promise<void>;
   /** Called once, after it has joined: this worker has no right to its runs any more. */
   readonly onLost: (reason: string) => void;
-  /** The main loop was blocked for so many milliseconds, long enough to be told. */
+  /** The main loop was blocked for so many milliseconds: more than `BLOCKED_MS`. */
   readonly onBlocked: (ms: number) => void;
 }
 

@@ -30,8 +30,9 @@ export function missingParts({ nodes, channels }: AnyGraph, tuple: CheckpointTup
 }
 
 /**
- * Of a subgraph: what had been sent before is not due any more, and may be there still (see `left_behind` in the saver,
- * which says so of the outermost graph; that one's input may be a command, which leaves what is due as it is).
+ * Whether the checkpoint is that of a subgraph with a new input. What had been sent to nodes before is not due any more,
+ * but may still be there. For the outermost graph `left_behind` (see the saver) says so: its input may be a command, which
+ * leaves what is due as it is.
  */
 function isNewInput({ config, metadata }: CheckpointTuple): boolean {
   return metadata?.source === "input" && Boolean(config.configurable?.["checkpoint_ns"]);

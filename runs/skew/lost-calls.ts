@@ -12,7 +12,7 @@ import { offeredTools, toolsOfNode } from "../../lib/offered-tools.ts";
 import type { AnyGraph } from "../index.ts";
 import type { SkewReason } from "./reason.ts";
 
-export interface DueStep {
+interface DueStep {
   readonly graph: AnyGraph;
   /** Of the loaded graph; null if it is not known. */
   readonly hash: string | null;

@@ -5,7 +5,7 @@ import type { Graphs } from "../index.ts";
 import { buildFrom, findSkew, type ParkedThread } from "./find.ts";
 import type { SkewReason } from "./reason.ts";
 
-export interface SkewedThread {
+interface SkewedThread {
   readonly thread_id: string;
   readonly tenant: string;
   readonly graph_id: string;

@@ -17,7 +17,7 @@ export interface ThreadState {
   readonly interrupts: readonly Interrupt[];
 }
 
-export interface ThreadTask {
+interface ThreadTask {
   readonly id: string;
   readonly name: string;
   readonly path: unknown;

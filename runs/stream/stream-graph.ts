@@ -21,7 +21,7 @@ export interface WireEvent {
   readonly data: unknown;
 }
 
-export interface StreamGraphOptions {
+interface StreamGraphOptions {
   readonly graph: AnyGraph;
   /** The run's input, a `Command`, or null to go on from the checkpoint. */
   readonly input: unknown;

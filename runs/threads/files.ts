@@ -11,13 +11,13 @@ import { requireThread } from "./get.ts";
 import { holdIdleThread } from "./update-state.ts";
 
 /** The files as they are to be, and the content that came in, if there is one. */
-export interface FilesEdit {
+interface FilesEdit {
   readonly entries: readonly VersionEntry[];
   readonly added?: { readonly hash: string; readonly content: Buffer };
 }
 
 /** A file in a list. */
-export interface ListedFile {
+interface ListedFile {
   readonly path: string;
   /** Bytes. */
   readonly size: number;

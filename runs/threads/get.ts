@@ -1,3 +1,4 @@
+/** One thread, as clients see it. */
 import type pg from "pg";
 import { encryptionOf } from "../../checkpoints/encryption.ts";
 import type { Queryable } from "../../db/pool.ts";

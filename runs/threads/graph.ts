@@ -46,7 +46,7 @@ export async function graphOfThread(
   return { graph_id, graph, hash: graphs.get(graph_id)?.hash ?? null, configurable };
 }
 
-export interface Place {
+interface Place {
   readonly threadId: ThreadId;
   readonly checkpoint?: CheckpointAt | null | undefined;
   readonly configurable: Readonly<Record<string, unknown>>;

@@ -1,3 +1,4 @@
+/** Adds to the metadata of a thread's newest checkpoint. */
 import type pg from "pg";
 import { fence } from "../../db/fence.ts";
 import type { ThreadId } from "../../lib/ids.ts";

@@ -1,3 +1,4 @@
+/** Changes a thread's metadata, and how long it stays. */
 import type pg from "pg";
 import { z } from "zod";
 import { encryptionOf } from "../../checkpoints/encryption.ts";

@@ -7,13 +7,13 @@ import { toWire } from "../../lib/wire.ts";
 import { interruptOf } from "../stream/interrupts.ts";
 import type { ThreadInterrupts } from "./thread.ts";
 
-export interface ProjectedState {
+interface ProjectedState {
   readonly values: unknown;
   /** Nodes that would execute next. */
   readonly next: readonly string[];
 }
 
-export type ProjectedQuestion = Pick<PendingQuestion, "task_id" | "interrupt_id" | "value" | "response_schema">;
+type ProjectedQuestion = Pick<PendingQuestion, "task_id" | "interrupt_id" | "value" | "response_schema">;
 
 /** Plain JSON. */
 export interface ThreadProjection {

@@ -10,7 +10,7 @@ import type { Queryable } from "../../db/pool.ts";
 import { EFFECT_QUESTION } from "../effects/list.ts";
 import { openedOrWhy, type Unreadable } from "../sealed-columns.ts";
 
-export interface StateOfThread {
+interface StateOfThread {
   /** JSON; undefined for none. */
   readonly values?: unknown;
   /** As `ThreadInterrupts`; of an import as it came. */
@@ -18,7 +18,7 @@ export interface StateOfThread {
 }
 
 /** JSON texts for the columns. */
-export interface StoredState {
+interface StoredState {
   readonly values: string | null;
   readonly interrupts: string;
 }

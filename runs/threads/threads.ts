@@ -57,7 +57,7 @@ export interface Threads {
   patchState(principal: Principal, patch: On<{ metadata: Record<string, unknown> }>): Promise<void>;
 }
 
-export interface ThreadsContext {
+interface ThreadsContext {
   readonly pool: pg.Pool;
   readonly graphs: Graphs;
   /** Of new threads that are given none. */

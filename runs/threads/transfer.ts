@@ -54,7 +54,7 @@ export async function exportStockThread(
   );
 }
 
-export interface Import {
+interface Import {
   readonly lines: AsyncIterable<string>;
   /** Under another id than it had. */
   readonly threadId?: string | undefined;

@@ -13,6 +13,7 @@ import { sweepWorkspaces } from "../../server/workspaces.ts";
 import { defaultPolicy } from "../../tools/sandbox/types.ts";
 import { withFile } from "../../tools/sandbox/version-edits.ts";
 import { removeWorkspace } from "../../tools/sandbox/workspace.ts";
+import { type Place, makeCalls } from "../support/calls.ts";
 import { type Call, filesGraph } from "../support/graphs/files.ts";
 import { type RunsHost, runsHost } from "../support/runs.ts";
 
@@ -35,23 +36,6 @@ const write = (file_path: string, content: string): Call => ({ name: "write_file
 const append = (path: string, text: string): Call => ({ name: "append", args: { path, text } });
 const look: Call = { name: "look", args: {} };
 const ask: Call = { name: "ask", args: {} };
-
-interface Place {
-  readonly on: RunsHost;
-  readonly threadId: ThreadId;
-}
-
-let calls = 0;
-
-/** Makes the calls in one step; the results in their order. */
-async function run({ on, threadId }: Place, what: readonly Call[] | null, body: Partial<RunCreate> = {}) {
-  const input = what && { calls: what.map((call) => ({ ...call, id: `call-${(calls += 1)}` })) };
-  const { run_id } = await on.create(threadId, { input, ...body });
-  const ended = await on.runs.join(localPrincipal, { runId: run_id }, never);
-  expect(ended, JSON.stringify(ended)).toMatchObject({ status: "success" });
-  const { log } = (ended as { values: { log: { result: unknown }[] } }).values;
-  return { runId: run_id, log, last: log.at(-1)?.result };
-}
 
 async function newest({ db }: RunsHost, threadId: ThreadId): Promise<{ checkpoint_id: string; checkpoint_ns: string }> {
   const { rows } = await db.pool.query(
@@ -83,7 +67,7 @@ async function filesOf(on: RunsHost, threadId: ThreadId): Promise<unknown> {
     }),
   );
   const said = Object.fromEntries(contents);
-  expect((await run({ on, threadId }, [look])).last).toEqual(said);
+  expect((await makeCalls({ on, threadId }, [look])).last).toEqual(said);
   return said;
 }
 
@@ -100,47 +84,51 @@ const upload = ({ on, threadId }: Place, path: string, text: string) =>
 test("a fork has the files of the step that it goes on from, and the other branch keeps its own", async () => {
   await using on = await working();
   const threadId = await on.thread();
-  await run({ on, threadId }, [write("a", "1"), write("d/b", "1")]);
+  await makeCalls({ on, threadId }, [write("a", "1"), write("d/b", "1")]);
   const first = await newest(on, threadId);
-  await run({ on, threadId }, [write("a", "2"), { name: "delete_file", args: { file_path: "d" } }, write("d", "file")]);
+  await makeCalls({ on, threadId }, [
+    write("a", "2"),
+    { name: "delete_file", args: { file_path: "d" } },
+    write("d", "file"),
+  ]);
   const second = await newest(on, threadId);
-  expect((await run({ on, threadId }, [look], { checkpoint: first })).last).toEqual({ a: "1", "d/b": "1" });
-  await run({ on, threadId }, [write("c", "3")], { checkpoint: first });
+  expect((await makeCalls({ on, threadId }, [look], { checkpoint: first })).last).toEqual({ a: "1", "d/b": "1" });
+  await makeCalls({ on, threadId }, [write("c", "3")], { checkpoint: first });
   expect(await filesOf(on, threadId)).toEqual({ a: "1", "d/b": "1", c: "3" });
-  expect((await run({ on, threadId }, [look], { checkpoint: second })).last).toEqual({ a: "2", d: "file" });
+  expect((await makeCalls({ on, threadId }, [look], { checkpoint: second })).last).toEqual({ a: "2", d: "file" });
 });
 
 test("a step that is made again on a fork changes the files again, from what they were before it", async () => {
   await using on = await working();
   const threadId = await on.thread();
-  await run({ on, threadId }, [append("a", "1")]);
-  await run({ on, threadId }, [append("a", "2")]);
+  await makeCalls({ on, threadId }, [append("a", "1")]);
+  await makeCalls({ on, threadId }, [append("a", "2")]);
   const step = await before(on, await newest(on, threadId));
-  await run({ on, threadId }, [append("a", "3")]);
-  expect((await run({ on, threadId }, null, { checkpoint: step })).last).toBe("12");
+  await makeCalls({ on, threadId }, [append("a", "3")]);
+  expect((await makeCalls({ on, threadId }, null, { checkpoint: step })).last).toBe("12");
   expect(await filesOf(on, threadId)).toEqual({ a: "12" });
 });
 
 test("a copy of a thread has its files, and they part from there", async () => {
   await using on = await working();
   const threadId = await on.thread();
-  await run({ on, threadId }, [write("a", "1")]);
+  await makeCalls({ on, threadId }, [write("a", "1")]);
   const first = await newest(on, threadId);
-  await run({ on, threadId }, [write("a", "2")]);
+  await makeCalls({ on, threadId }, [write("a", "2")]);
   const copy = ThreadId.parse((await threadsOf(on).copy(localPrincipal, threadId)).thread_id);
-  await run({ on, threadId: copy }, [write("a", "copy")]);
+  await makeCalls({ on, threadId: copy }, [write("a", "copy")]);
   expect(await filesOf(on, threadId)).toEqual({ a: "2" });
   expect(await filesOf(on, copy)).toEqual({ a: "copy" });
   await threadsOf(on).delete(localPrincipal, threadId);
-  expect((await run({ on, threadId: copy }, [look], { checkpoint: first })).last).toEqual({ a: "1" });
+  expect((await makeCalls({ on, threadId: copy }, [look], { checkpoint: first })).last).toEqual({ a: "1" });
 });
 
 test("what a run did to the files goes with it, also what it did to the checkpoint of an earlier one", async () => {
   await using on = await working();
   const threadId = await on.thread();
-  await run({ on, threadId }, [write("a", "1"), ask]);
+  await makeCalls({ on, threadId }, [write("a", "1"), ask]);
   const { rows: kept } = await on.db.pool.query("select hash from file_contents order by hash");
-  const { runId } = await run({ on, threadId }, [append("a", "2"), write("b", "2")]);
+  const { runId } = await makeCalls({ on, threadId }, [append("a", "2"), write("b", "2")]);
   await on.runs.delete(localPrincipal, { runId }, never);
   const { rows: left } = await on.db.pool.query("select hash from file_contents order by hash");
   expect(left).toEqual(kept);
@@ -150,9 +138,9 @@ test("what a run did to the files goes with it, also what it did to the checkpoi
 test("a thread that waits has what the other calls of the step did, and so has who answers", async () => {
   await using on = await working();
   const threadId = await on.thread();
-  await run({ on, threadId }, [append("a", "1"), ask, append("b", "1")]);
+  await makeCalls({ on, threadId }, [append("a", "1"), ask, append("b", "1")]);
   await removeWorkspace(join(dataDir, String(machines)), threadId);
-  const { log } = await run({ on, threadId }, null, { command: { resume: "yes" } });
+  const { log } = await makeCalls({ on, threadId }, null, { command: { resume: "yes" } });
   expect(log).toHaveLength(3);
   expect(await filesOf(on, threadId)).toEqual({ a: "1", b: "1" });
 });
@@ -160,7 +148,7 @@ test("a thread that waits has what the other calls of the step did, and so has w
 test("calls of one step do not lose each other's changes", async () => {
   await using on = await working();
   const threadId = await on.thread();
-  await run(
+  await makeCalls(
     { on, threadId },
     Array.from({ length: 8 }, () => append("a", "x")),
   );
@@ -172,9 +160,9 @@ test("another machine with an empty disk goes on with the same files", async () 
   await on.startWorker();
   const threadId = await on.thread();
   const there = { assistant_id: "elsewhere" };
-  await run({ on, threadId }, [write("a", "1"), write("d/e/b", "2")]);
-  expect((await run({ on, threadId }, [look], there)).last).toEqual({ a: "1", "d/e/b": "2" });
-  await run({ on, threadId }, [append("a", "3")], there);
+  await makeCalls({ on, threadId }, [write("a", "1"), write("d/e/b", "2")]);
+  expect((await makeCalls({ on, threadId }, [look], there)).last).toEqual({ a: "1", "d/e/b": "2" });
+  await makeCalls({ on, threadId }, [append("a", "3")], there);
   expect(await filesOf(on, threadId)).toEqual({ a: "13", "d/e/b": "2" });
 });
 
@@ -183,22 +171,22 @@ test("uploads are part of the newest checkpoint, before the first run and after"
   const threadId = await on.thread();
   await upload({ on, threadId }, "up", "0");
   expect(await filesOf(on, threadId)).toEqual({ up: "0" });
-  await run({ on, threadId }, [write("a", "1")]);
+  await makeCalls({ on, threadId }, [write("a", "1")]);
   await upload({ on, threadId }, "up", "1");
   const uploaded = await newest(on, threadId);
-  await run({ on, threadId }, [write("up", "2")]);
-  expect((await run({ on, threadId }, [look], { checkpoint: uploaded })).last).toEqual({ a: "1", up: "1" });
-  await run({ on, threadId }, [ask]);
+  await makeCalls({ on, threadId }, [write("up", "2")]);
+  expect((await makeCalls({ on, threadId }, [look], { checkpoint: uploaded })).last).toEqual({ a: "1", up: "1" });
+  await makeCalls({ on, threadId }, [ask]);
   await upload({ on, threadId }, "up", "3");
-  await run({ on, threadId }, null, { command: { resume: "yes" } });
+  await makeCalls({ on, threadId }, null, { command: { resume: "yes" } });
   expect(await filesOf(on, threadId)).toMatchObject({ up: "3" });
 });
 
 test("a call that leaves more than it may is undone, and says so", async () => {
   await using on = await working();
   const threadId = await on.thread();
-  await run({ on, threadId }, [write("a", "1")]);
-  const { log } = await run({ on, threadId }, [{ name: "fill", args: {} }]);
+  await makeCalls({ on, threadId }, [write("a", "1")]);
+  const { log } = await makeCalls({ on, threadId }, [{ name: "fill", args: {} }]);
   expect(log.at(-1)).toMatchObject({ status: "error", code: "FAILED" });
   expect(await filesOf(on, threadId)).toEqual({ a: "1" });
 });
@@ -207,10 +195,10 @@ test("a thread from before there were versions keeps what its folder has", async
   const dir = machine();
   await using on = await working(dir);
   const threadId = await on.thread();
-  await run({ on, threadId }, [write("a", "1")]);
+  await makeCalls({ on, threadId }, [write("a", "1")]);
   await on.db.pool.query("update checkpoints set files = null");
   await on.db.pool.query("delete from file_changes");
-  await run({ on, threadId }, [write("b", "2")]);
+  await makeCalls({ on, threadId }, [write("b", "2")]);
   await removeWorkspace(dir, threadId);
   expect(await filesOf(on, threadId)).toEqual({ a: "1", b: "2" });
 });
@@ -219,7 +207,7 @@ test("folders of threads that are gone are removed, and those of others are not"
   const dir = machine();
   await using on = await working(dir);
   const [kept, gone] = [await on.thread(), await on.thread()];
-  for (const threadId of [kept, gone]) await run({ on, threadId }, [write("a", "1")]);
+  for (const threadId of [kept, gone]) await makeCalls({ on, threadId }, [write("a", "1")]);
   await threadsOf(on).delete(localPrincipal, gone);
   await sweepWorkspaces(on.db.pool, dir, new Date(0));
   expect(readdirSync(join(dir, "workspaces", "default"))).toHaveLength(2);
@@ -231,7 +219,7 @@ test("deleting a thread leaves no row of its files", async () => {
   await using on = await working();
   const threadId = await on.thread();
   await upload({ on, threadId }, "up", "0");
-  await run({ on, threadId }, [write("a", "1")]);
+  await makeCalls({ on, threadId }, [write("a", "1")]);
   await threadsOf(on).delete(localPrincipal, threadId);
   for (const table of ["file_contents", "file_versions", "file_changes"]) {
     expect((await on.db.pool.query(`select from ${table}`)).rowCount, table).toBe(0);
@@ -273,7 +261,7 @@ test("whatever is written, forked, uploaded and lost, each checkpoint has the fi
         } else {
           const call: Call =
             one.kind === "write" ? write(one.path, one.text) : { name: "delete_file", args: { file_path: one.path } };
-          await run({ on, threadId }, [call], from);
+          await makeCalls({ on, threadId }, [call], from);
           from = {};
           files = { ...files };
           if (one.kind === "write") files[one.path] = one.text;
@@ -282,7 +270,7 @@ test("whatever is written, forked, uploaded and lost, each checkpoint has the fi
         }
       }
       for (const { checkpoint, files: then } of past) {
-        expect((await run({ on, threadId }, [look], { checkpoint })).last).toEqual(then);
+        expect((await makeCalls({ on, threadId }, [look], { checkpoint })).last).toEqual(then);
       }
     }),
     { numRuns: 12, seed: 7 },

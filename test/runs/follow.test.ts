@@ -27,7 +27,10 @@ test("a reader who stalls does not hold a run's events in memory: it goes on wit
   const hub = new Hub();
   hub.open(runId, { isFirst: true });
   const signals = { send() {}, on: () => () => {}, close: async () => {} };
-  const reader = follow({ pool: db.pool, hub, signals }, { runId, after: -1n, signal: AbortSignal.timeout(20_000) });
+  const reader = follow(
+    { pool: db.pool, hub, signals },
+    { runId, after: -1n, hasNoLog: () => false, signal: AbortSignal.timeout(20_000) },
+  );
   const seen: Followed[] = [(await reader.next()).value];
   const publish = (seq: bigint): WeakRef<object> => {
     const event = { seq, event: "custom", data: "live" };

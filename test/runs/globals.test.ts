@@ -8,10 +8,10 @@ import { localPrincipal } from "../../lib/principal.ts";
 import type { RunCreate } from "../../runs/index.ts";
 import { createThreads } from "../../runs/threads/threads.ts";
 import { closeExecutors } from "../../tools/sandbox/select.ts";
+import { type Place, makeCalls } from "../support/calls.ts";
 import { type Call, filesGraph } from "../support/graphs/files.ts";
-import { type RunsHost, runsHost } from "../support/runs.ts";
+import { runsHost } from "../support/runs.ts";
 
-const never = new AbortController().signal;
 const dataDir = mkdtempSync(join(tmpdir(), "pawl-globals-"));
 vi.setConfig({ testTimeout: 60_000 });
 
@@ -24,22 +24,9 @@ const repl = (code: string, reset = false): Call => ({ name: "javascript_repl", 
 const write = (file_path: string, content: string): Call => ({ name: "write_file", args: { file_path, content } });
 const look: Call = { name: "look", args: {} };
 
-interface Place {
-  readonly on: RunsHost;
-  readonly threadId: ThreadId;
-}
-
-let calls = 0;
-
-/** Makes the calls in one step, and gives the result of the last. */
-async function run({ on, threadId }: Place, what: readonly Call[] | null, body: Partial<RunCreate> = {}) {
-  const input = what && { calls: what.map((call) => ({ ...call, id: `call-${(calls += 1)}` })) };
-  const { run_id } = await on.create(threadId, { input, ...body });
-  const ended = await on.runs.join(localPrincipal, { runId: run_id }, never);
-  expect(ended, JSON.stringify(ended)).toMatchObject({ status: "success" });
-  const { log } = (ended as { values: { log: { result: unknown }[] } }).values;
-  return log.at(-1)?.result;
-}
+/** What the last of the calls came to. */
+const run = async (at: Place, calls: readonly Call[] | null, body: Partial<RunCreate> = {}): Promise<unknown> =>
+  (await makeCalls(at, calls, body)).last;
 
 const value = async (at: Place, code: string, body: Partial<RunCreate> = {}): Promise<unknown> =>
   ((await run(at, [repl(code)], body)) as { value: unknown }).value;

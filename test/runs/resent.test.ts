@@ -7,7 +7,7 @@ import { localPrincipal } from "../../lib/principal.ts";
 import { Answering } from "../../runs/answering.ts";
 import { Hub } from "../../runs/events/hub.ts";
 import { expire } from "../../runs/retention.ts";
-import { createRuns } from "../../runs/runs.ts";
+import { RunsInPostgres } from "../../runs/runs.ts";
 import { oneNode, runsHost } from "../support/runs.ts";
 
 const graph = oneNode(async () => ({ log: ["done"] }));
@@ -144,7 +144,7 @@ test("a stateless POST whose process was held up before it made the run does not
   const signals = { send() {}, on: () => () => {}, close: async () => {} };
   const { graphs } = host;
   const wakeNobody = { hub: new Hub(), signals, answering: new Answering(), onWork() {} };
-  const stopped = createRuns({ ...wakeNobody, pool: slow, graphs });
+  const stopped = new RunsInPostgres({ ...wakeNobody, pool: slow, graphs });
   const run_id = RunId.parse(uuidv7());
   const first = stopped.create(localPrincipal, { ...body, run_id }, {});
   await reached.promise;
@@ -191,7 +191,7 @@ test("a claim that passed over a run, because its row was locked while the answe
   const threadId = await host.thread();
   const signals = { send() {}, on: () => () => {}, close: async () => {} };
   let looks = 0;
-  const runs = createRuns({
+  const runs = new RunsInPostgres({
     pool: host.db.pool,
     graphs: host.graphs,
     hub: new Hub(),

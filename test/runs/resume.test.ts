@@ -8,7 +8,7 @@ import { localPrincipal } from "../../lib/principal.ts";
 import { Answering } from "../../runs/answering.ts";
 import { Hub } from "../../runs/events/hub.ts";
 import type { RunOutcome } from "../../runs/index.ts";
-import { createRuns } from "../../runs/runs.ts";
+import { RunsInPostgres } from "../../runs/runs.ts";
 import { createThreads } from "../../runs/threads/threads.ts";
 import { silent } from "../support/database.ts";
 import { Log, oneNode, type RunsHost, runsHost } from "../support/runs.ts";
@@ -165,7 +165,7 @@ test("resumes need one connection each, so that many at once do not wait for eac
   await join(host, await host.create(threadId));
   const pool = createPool({ ...host.db.connection, max: 1, name: "one", log: silent });
   const signals = { send() {}, on: () => () => {}, close: async () => {} };
-  const runs = createRuns({
+  const runs = new RunsInPostgres({
     pool,
     graphs: host.graphs,
     hub: new Hub(),

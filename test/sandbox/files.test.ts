@@ -16,7 +16,9 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
-import { listWorkspace, readWorkspaceFile, removeTree, writeWorkspaceFile } from "../../tools/sandbox/files.ts";
+import { readWorkspaceFile, writeWorkspaceFile } from "../../tools/sandbox/files.ts";
+import { entriesBelow } from "../../tools/sandbox/listing.ts";
+import { removeTree } from "../../tools/sandbox/machine-folders.ts";
 import { defaultPolicy } from "../../tools/sandbox/types.ts";
 import { openWorkspace, removeWorkspace, type Workspace } from "../../tools/sandbox/workspace.ts";
 
@@ -54,21 +56,14 @@ describe("reading and writing", () => {
     expect(modes).toEqual([0o700, 0o700, 0o600]);
   });
 
-  test("a listing shows folders before their contents, sizes, and that there is more", async () => {
+  test("a listing shows folders before their contents, and sizes", async () => {
     await write("b.txt", "12");
     await write("a/c.txt", "123");
-    expect(await listWorkspace(workspace, "/workspace", 10)).toMatchObject({
-      entries: [
-        { path: "a", type: "directory", size: 0 },
-        { path: "a/c.txt", type: "file", size: 3 },
-        { path: "b.txt", type: "file", size: 2 },
-      ],
-      more: false,
-    });
-    expect(await listWorkspace(workspace, ".", 2)).toMatchObject({
-      entries: [{ path: "a" }, { path: "a/c.txt" }],
-      more: true,
-    });
+    expect(await Array.fromAsync(entriesBelow(workspace, "/workspace"))).toMatchObject([
+      { path: "a", type: "directory", size: 0 },
+      { path: "a/c.txt", type: "file", size: 3 },
+      { path: "b.txt", type: "file", size: 2 },
+    ]);
   });
 
   test("a removed workspace is gone, and removing it again is no error", async () => {
@@ -76,7 +71,8 @@ describe("reading and writing", () => {
     await removeWorkspace(dataDir, threadId);
     await removeWorkspace(dataDir, threadId);
     await expect(openWorkspace(dataDir, "../../etc")).rejects.toThrow();
-    expect(await listWorkspace(await openWorkspace(dataDir, threadId), ".", 10)).toEqual({ entries: [], more: false });
+    const again = await openWorkspace(dataDir, threadId);
+    expect(await Array.fromAsync(entriesBelow(again, "."))).toEqual([]);
   });
 });
 
@@ -134,11 +130,9 @@ test("an error names the guest's path and never ours", async () => {
 
 test("a listing shows a symbolic link as such and does not follow it", async () => {
   symlinkSync("/", inside("root"));
-  expect(await listWorkspace(workspace, ".", 10)).toMatchObject({
-    entries: [{ path: "root", type: "other", size: 0 }],
-    more: false,
-  });
-  await expect(listWorkspace(workspace, "root", 10)).rejects.toMatchObject({ code: "permission_denied" });
+  const entries = await Array.fromAsync(entriesBelow(workspace, "."));
+  expect(entries).toMatchObject([{ path: "root", type: "other", size: 0 }]);
+  await expect(Array.fromAsync(entriesBelow(workspace, "root"))).rejects.toMatchObject({ code: "permission_denied" });
 });
 
 test("caps hold for one file, for all together, for their number and for what is read", async () => {

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { listWorkspace } from "../../tools/sandbox/files.ts";
+import { entriesBelow } from "../../tools/sandbox/listing.ts";
 import { usageOf } from "../../tools/sandbox/usage.ts";
 
 let folder: string;
@@ -80,7 +80,7 @@ test("folders without end cost no more descriptors than a path may have parts", 
   const before = open();
   let most = 0;
   const watch = setInterval(() => (most = Math.max(most, open())), 0);
-  const { entries } = await listWorkspace({ threadId: "deep", root: inside() }, ".", 1_000);
+  const entries = await Array.fromAsync(entriesBelow({ threadId: "deep", root: inside() }, "."));
   clearInterval(watch);
   expect(entries).toHaveLength(32);
   expect(most).toBeLessThan(before + 50);

@@ -7,7 +7,7 @@ import { Answering } from "../../runs/answering.ts";
 import { createSystemAssistants } from "../../runs/assistants/create.ts";
 import { Hub } from "../../runs/events/hub.ts";
 import type { AnyGraph, Graphs, RunCreate, Runs } from "../../runs/index.ts";
-import { createRuns } from "../../runs/runs.ts";
+import { RunsInPostgres } from "../../runs/runs.ts";
 import { RunWorker } from "../../runs/worker.ts";
 import { silent, type TestDatabase, testDatabase } from "./database.ts";
 
@@ -45,7 +45,7 @@ export async function runsHost(
   const others: Signals[] = [];
   const workers: RunWorker[] = [];
   const answering = new Answering();
-  const runs = createRuns({
+  const runs = new RunsInPostgres({
     pool: db.pool,
     graphs,
     hub,
@@ -61,7 +61,7 @@ export async function runsHost(
     async elsewhere() {
       const own = await openSignals(db.connection, silent);
       others.push(own);
-      return createRuns({
+      return new RunsInPostgres({
         pool: db.pool,
         graphs,
         hub: new Hub(),

@@ -10,9 +10,9 @@ const maxBytes = 4 * 1_024 * 1_024;
 /** Answers that have no content (RFC 9110). */
 const isEmpty = (status: number): boolean => status === 204 || status === 205 || status === 304;
 
-export type Fetch = (url: string | URL, init?: RequestInit) => Promise<Response>;
+type Fetch = (url: string | URL, init?: RequestInit) => Promise<Response>;
 
-/** For one connection. `stop` is told when there is too much: whoever waits for an answer then waits in vain. */
+/** For one connection. `stop` is called when there is too much: whoever waits for an answer then waits in vain. */
 export function boundedFetch(server: McpAddress, signal: AbortSignal, stop: (because: Error) => void): Fetch {
   const { host } = new URL(server.url);
   const allow = [withPort(host, server.url)];

@@ -13,7 +13,7 @@ export interface FileInfo {
   modified_at?: string;
 }
 
-export interface FileData {
+interface FileData {
   /** Text, or bytes of what is not UTF-8. */
   content: string | Uint8Array;
   mimeType: string;
@@ -29,11 +29,11 @@ export interface GrepMatch {
 }
 
 /** `truncated`: the search ended early, and what it found until then is valid. */
-export type LsResult = { error?: string; files?: FileInfo[] };
+type LsResult = { error?: string; files?: FileInfo[] };
 export type GlobResult = LsResult & { truncated?: boolean };
 export type GrepResult = { error?: string; matches?: GrepMatch[]; truncated?: boolean };
-export type ReadRawResult = { error?: string; data?: FileData };
-export type WriteResult = { error?: string; path?: string };
+type ReadRawResult = { error?: string; data?: FileData };
+type WriteResult = { error?: string; path?: string };
 export type EditResult = WriteResult & { occurrences?: number };
 
 export interface ReadResult {
@@ -48,7 +48,7 @@ export interface ReadResult {
   nextOffset?: number;
 }
 
-export interface ExecuteResponse {
+interface ExecuteResponse {
   output: string;
   exitCode: number | null;
   truncated: boolean;

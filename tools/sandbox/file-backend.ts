@@ -2,31 +2,17 @@
  * The files of a workspace as deepagents' agents, and our own file tools, use them. What goes wrong is an `error` in
  * the result, by the guest's path.
  */
-import { isUtf8 } from "node:buffer";
-import type { EditResult, FileBackend, FileInfo, GlobResult, GrepMatch, GrepResult, ReadResult } from "./backend.ts";
-import {
-  deleteWorkspaceFile,
-  entriesBelow,
-  type FileEntry,
-  listFolder,
-  readWithTime,
-  readWorkspaceFile,
-  writeWorkspaceFile,
-} from "./files.ts";
-import { matchesGlob } from "./glob.ts";
-import { FileError, guestRoot, partsOf } from "./paths.ts";
+import type { EditResult, FileBackend, ReadResult } from "./backend.ts";
+import { deleteWorkspaceFile, readWithTime, readWorkspaceFile, writeWorkspaceFile } from "./files.ts";
+import { listFolder } from "./listing.ts";
+import { FileError, guestRoot } from "./paths.ts";
+import { findFiles, infoOf, isText, searchFiles } from "./search.ts";
 import { inTurn } from "./turns.ts";
 import type { WorkspaceLimits } from "./usage.ts";
 import type { Workspace } from "./workspace.ts";
 
 /** Lines of one `read`, as deepagents has it. */
 const defaultLines = 500;
-/** Entries of one `glob`, matches of one `grep`. */
-const maxFound = 1_000;
-/** `grep` looks into files up to this size, and this much of all together. */
-const maxSearchedFile = 4 * 1_024 * 1_024;
-const maxSearched = 64 * 1_024 * 1_024;
-
 export function createFileBackend(workspace: Workspace, limits: WorkspaceLimits): FileBackend {
   const maxBytes = limits.fileMb * 1_024 * 1_024;
   const read = (path: string): Promise<Buffer> => readWorkspaceFile(workspace, path, maxBytes);
@@ -74,8 +60,8 @@ export function createFileBackend(workspace: Workspace, limits: WorkspaceLimits)
       ),
     // oxlint-disable-next-line max-params -- deepagents' signature
     grep: (pattern, path, glob, maxCount) =>
-      orError(() => search(workspace, { pattern, path: path ?? guestRoot, glob, maxCount: maxCount ?? maxFound })),
-    glob: (pattern, path) => orError(() => find(workspace, pattern, path ?? guestRoot)),
+      orError(() => searchFiles(workspace, { pattern, path: path ?? guestRoot, glob, maxCount })),
+    glob: (pattern, path) => orError(() => findFiles(workspace, pattern, path ?? guestRoot)),
     delete: (path) =>
       orError(async () => {
         await change(() => deleteWorkspaceFile(workspace, path));
@@ -98,12 +84,6 @@ export function createFileBackend(workspace: Workspace, limits: WorkspaceLimits)
 
 const textType = "text/plain";
 const binaryType = "application/octet-stream";
-
-const isText = (bytes: Buffer): boolean => isUtf8(bytes) && !bytes.includes(0);
-
-function infoOf({ path, type, size, modifiedAt }: FileEntry): FileInfo {
-  return { path: `${guestRoot}/${path}`, is_dir: type === "directory", size, modified_at: modifiedAt.toISOString() };
-}
 
 function linesOf(text: string, offset: number, limit: number): ReadResult {
   const lines = text.split("\n");
@@ -136,64 +116,6 @@ function replaced(
     return { error: `The text to replace occurs ${occurrences} times, so it is not clear which is meant` };
   }
   return { text: pieces.join(newString), occurrences };
-}
-
-async function find(workspace: Workspace, pattern: string, path: string): Promise<GlobResult> {
-  const base = partsOf(path).join("/");
-  const wanted = partsOf(pattern).join("/");
-  const files: FileInfo[] = [];
-  for await (const entry of entriesBelow(workspace, path)) {
-    if (entry.type === "directory" || !matchesGlob(entry.path.slice(base === "" ? 0 : base.length + 1), wanted))
-      continue;
-    if (files.length === maxFound) return { files, truncated: true };
-    files.push(infoOf(entry));
-  }
-  return { files };
-}
-
-async function search(
-  workspace: Workspace,
-  {
-    pattern,
-    path,
-    glob,
-    maxCount,
-  }: { pattern: string; path: string; glob?: string | null | undefined; maxCount: number },
-): Promise<GrepResult> {
-  if (pattern === "") return { error: "The text to look for is empty" };
-  const matches: GrepMatch[] = [];
-  const limit = Math.min(Math.max(1, maxCount), maxFound);
-  let searched = 0;
-  for await (const file of filesAt(workspace, path)) {
-    if (glob && !matchesGlob(glob.includes("/") ? file.path : file.path.split("/").at(-1)!, glob)) continue;
-    if (file.size > maxSearchedFile) continue;
-    if ((searched += file.size) > maxSearched) return { matches, truncated: true };
-    const bytes = await readWorkspaceFile(workspace, file.path, maxSearchedFile).catch(ignoreFileError);
-    if (!bytes || !isText(bytes)) continue;
-    for (const [index, text] of bytes.toString().split("\n").entries()) {
-      if (!text.includes(pattern)) continue;
-      if (matches.length === limit) return { matches, truncated: true };
-      matches.push({ path: `${guestRoot}/${file.path}`, line: index + 1, text });
-    }
-  }
-  return { matches };
-}
-
-/** The file `path`, or the files below the folder `path`. */
-async function* filesAt(workspace: Workspace, path: string): AsyncGenerator<Pick<FileEntry, "path" | "size">> {
-  const parts = partsOf(path);
-  const name = parts.at(-1);
-  if (name !== undefined) {
-    const siblings = await listFolder(workspace, parts.slice(0, -1).join("/"));
-    const file = siblings.find((entry) => entry.path === parts.join("/"));
-    if (file?.type === "file") return yield file;
-  }
-  for await (const entry of entriesBelow(workspace, path)) if (entry.type === "file") yield entry;
-}
-
-function ignoreFileError(error: unknown): undefined {
-  if (error instanceof FileError) return undefined; // removed meanwhile, or not a regular file
-  throw error;
 }
 
 async function orError<T extends object>(work: () => Promise<T>): Promise<T | { error: string }> {

@@ -2,32 +2,14 @@
  * Reads and writes a thread's workspace without leaving it. Only regular files with one name are opened (a FIFO would
  * hang whoever reads it, a second name may be outside), each from its own folder (folder.ts).
  */
-import { execFile } from "node:child_process";
-import { randomUUID } from "node:crypto";
-import { constants, type Stats } from "node:fs";
-import { lstat, mkdir, open, rename, rm } from "node:fs/promises";
-import { promisify } from "node:util";
+import { constants } from "node:fs";
+import { lstat, open, rename, rm } from "node:fs/promises";
 import { type Folder, openFolder } from "./folder.ts";
-import { absent, FileError, maxDepth, partsOf, requireRegular, rethrowFor } from "./paths.ts";
+import { absent, FileError, partsOf, requireRegular, rethrowFor, temporaryName } from "./paths.ts";
 import { excessOf, usageOf, type WorkspaceLimits } from "./usage.ts";
 import type { Workspace } from "./workspace.ts";
 
-export interface FileEntry {
-  /** Relative to the workspace. */
-  readonly path: string;
-  readonly type: "file" | "directory" | "other";
-  readonly size: number;
-  readonly modifiedAt: Date;
-  readonly executable: boolean;
-  /** The time at which the system last changed it, which no guest can set, in milliseconds; and what else tells a change. */
-  readonly changedMs: number;
-  readonly stamp: string;
-}
-
 const megabyte = 1_024 * 1_024;
-
-/** Our own unfinished writes; never listed. */
-const temporary = /^\.pawl-[0-9a-f-]{36}\.tmp$/;
 
 const openFlags = {
   // O_NONBLOCK: opening a FIFO returns at once, and fstat then shows what it is.
@@ -96,50 +78,6 @@ export async function makeWorkspaceFolder(workspace: Workspace, path: string): P
   await folder[Symbol.asyncDispose]();
 }
 
-/** All entries below `path`, folders before what is in them, sorted; at most `limit`, and whether there are more. */
-export async function listWorkspace(
-  workspace: Workspace,
-  path: string,
-  limit: number,
-): Promise<{ entries: FileEntry[]; more: boolean }> {
-  const entries: FileEntry[] = [];
-  for await (const entry of entriesBelow(workspace, path)) {
-    if (entries.length === limit) return { entries, more: true };
-    entries.push(entry);
-  }
-  return { entries, more: false };
-}
-
-/** What is in the folder `path` itself. */
-export async function listFolder(workspace: Workspace, path: string): Promise<FileEntry[]> {
-  const parts = partsOf(path);
-  await using folder = await openFolder(workspace, parts, { path });
-  return await entriesOf(folder, parts);
-}
-
-/** What `listWorkspace` lists, one by one. */
-export async function* entriesBelow(workspace: Workspace, path: string): AsyncGenerator<FileEntry> {
-  const parts = partsOf(path);
-  await using folder = await openFolder(workspace, parts, { path });
-  yield* walk(folder, parts);
-}
-
-/** Creates `path` and what is missing above it; readable by this user alone. */
-export async function ensurePrivateFolder(path: string): Promise<void> {
-  await mkdir(path, { recursive: true, mode: 0o700 });
-}
-
-/**
- * Deletes the folder `root` of this machine with all that is in it. A guest can nest folders so deep that their paths
- * are longer than the system takes, which Node gives up on and `rm` does not.
- */
-export async function removeTree(root: string): Promise<void> {
-  await rm(root, { recursive: true, force: true }).catch(async (error: NodeJS.ErrnoException) => {
-    if (error.code !== "ENAMETOOLONG") throw error;
-    await promisify(execFile)("/bin/rm", ["-rf", "--", root], { env: {} });
-  });
-}
-
 /** The folder that holds the file `path`, and its name there. Throws `is_directory` for the workspace itself. */
 function nameOf(path: string): { folders: string[]; name: string } {
   const folders = partsOf(path);
@@ -152,7 +90,7 @@ async function replaceFile(
   folder: Folder,
   { name, path, content, mode }: { name: string; path: string; content: Uint8Array; mode: number },
 ): Promise<void> {
-  const partial = folder.at(`.pawl-${randomUUID()}.tmp`);
+  const partial = folder.at(temporaryName());
   try {
     await using file = await open(partial, openFlags.create, mode);
     await file.writeFile(content);
@@ -176,44 +114,4 @@ async function requireRoom(
   const usage = await usageOf([workspace.root], policy, new Set([name]));
   const problem = excessOf({ bytes: usage.bytes + size, files: usage.files + 1 }, policy);
   if (problem) throw new FileError("permission_denied", problem);
-}
-
-async function* walk(folder: Folder, parts: readonly string[]): AsyncGenerator<FileEntry> {
-  for (const entry of await entriesOf(folder, parts)) {
-    yield entry;
-    // Each level holds a descriptor of ours, and a path that is deeper could not be named anyway.
-    if (entry.type !== "directory" || parts.length + 1 >= maxDepth) continue;
-    const name = entry.path.split("/").at(-1)!;
-    // Removed or replaced meanwhile: then it has no entries.
-    const inside = await folder.enter(name, entry.path, false).catch(() => undefined);
-    if (!inside) continue;
-    try {
-      yield* walk(inside, [...parts, name]);
-    } finally {
-      await inside[Symbol.asyncDispose]();
-    }
-  }
-}
-
-async function entriesOf(folder: Folder, parts: readonly string[]): Promise<FileEntry[]> {
-  const entries: FileEntry[] = [];
-  for (const name of await folder.names(parts.join("/"))) {
-    if (temporary.test(name)) continue;
-    const stats = await lstat(folder.at(name)).catch(absent(name));
-    if (stats) entries.push(entryOf([...parts, name].join("/"), stats));
-  }
-  return entries;
-}
-
-function entryOf(path: string, stats: Stats): FileEntry {
-  const type = stats.isFile() ? "file" : stats.isDirectory() ? "directory" : "other";
-  return {
-    path,
-    type,
-    size: type === "file" ? stats.size : 0,
-    modifiedAt: stats.mtime,
-    executable: type === "file" && (stats.mode & constants.S_IXUSR) !== 0,
-    changedMs: stats.ctimeMs,
-    stamp: `${stats.ino}:${stats.ctimeMs}:${stats.size}`,
-  };
 }

@@ -2,7 +2,7 @@
  * Processes that wait for more work of the owner they have worked for, and of nobody else: for a while, and not too
  * many of them.
  */
-export interface KeepingRules<T> {
+interface KeepingRules<T> {
   readonly idleMs: number;
   /** Of all owners together; the one that has waited longest goes first. */
   readonly atMost: number;

@@ -2,6 +2,7 @@
  * Paths of a workspace, made safe: what a guest wrote becomes components below the root, and no component is a
  * symbolic link, wherever it points: only a tool writes here, so one that exists was planted.
  */
+import { randomUUID } from "node:crypto";
 import type { Stats } from "node:fs";
 import { posix } from "node:path";
 
@@ -34,6 +35,11 @@ export function partsOf(path: string): string[] {
   if (parts.length > maxDepth) throw new FileError("invalid_path", `${path} has more than ${maxDepth} parts`);
   return parts;
 }
+
+/** A name for a file of ours that is not whole yet. */
+export const temporaryName = (): string => `.pawl-${randomUUID()}.tmp`;
+
+export const isTemporaryName = (name: string): boolean => /^\.pawl-[0-9a-f-]{36}\.tmp$/.test(name);
 
 export function requireRegular(stats: Stats, path: string): void {
   if (stats.isDirectory()) throw new FileError("is_directory", `${path} is a directory`);

@@ -64,7 +64,7 @@ export interface RunEnd {
   readonly durationMs: number;
   /** The structured result, if there is one. */
   readonly value?: unknown;
-  /** Of the result; no where absent. */
+  /** See `RunResult`; false if absent. */
   readonly isGrouped?: boolean;
   /** What went wrong, where the guest did not print that itself. Without one, a status other than ok explains itself. */
   readonly note?: string | undefined;

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 /** `guest`: of a launcher. `proxy`: the socket of a session's network. `probe`: bait of a self-test. */
-export type ScratchKind = "guest" | "proxy" | "probe";
+type ScratchKind = "guest" | "proxy" | "probe";
 
 const kinds: readonly ScratchKind[] = ["guest", "proxy", "probe"];
 

@@ -11,7 +11,7 @@ import { createWasmExecutor } from "./wasm/executor.ts";
 interface Candidate {
   readonly kind: Isolation;
   readonly create: () => ToolExecutor;
-  /** Only where an operator has set it up, which then is a wish. */
+  /** It is there only where an operator has set it up, and is then preferred. */
   readonly isAsked?: true;
 }
 
@@ -22,8 +22,9 @@ const container: Candidate = { kind: "container", create: createContainerExecuto
 const remote: Candidate = { kind: "remote", create: createRemoteExecutor, isAsked: true };
 
 /**
- * In the order in which they are tried: first what an operator has set up. Then, JavaScript runs in the VM wherever that is strong enough, since it starts in a
- * millisecond; a shell and Python are more use as the machine's own programs, so there the strongest comes first.
+ * In the order in which they are tried. First comes what an operator has set up. Then JavaScript runs in the VM wherever
+ * that is strong enough, since it starts in a millisecond. A shell and Python are of more use as the machine's own
+ * programs, so for them the strongest comes first.
  */
 const candidates: Readonly<Record<Language, readonly Candidate[]>> = {
   js: [remote, container, wasm, bwrap, landlock],
@@ -33,11 +34,11 @@ const candidates: Readonly<Record<Language, readonly Candidate[]>> = {
 
 export const languages = Object.keys(candidates) as readonly Language[];
 
-/** `own`: this process's, without another service. */
-export type Source = "any" | "own";
+/** `own`: without those that an operator has set up. */
+type Source = "any" | "own";
 
 /** What runs a language here, or why nothing does. */
-export type SandboxState =
+type SandboxState =
   | { readonly isolation: Isolation; readonly detail?: string }
   | { readonly isolation: null; readonly reason: string };
 

@@ -4,7 +4,7 @@ import { createFileBackend } from "./file-backend.ts";
 import type { Isolation, Policy, RunRequest, RunResult, Session } from "./types.ts";
 import type { Workspace } from "./workspace.ts";
 
-export interface SessionParts {
+interface SessionParts {
   readonly isolation: Isolation;
   readonly workspace: Workspace;
   readonly policy: Policy;

@@ -15,14 +15,8 @@ import {
   type VersionEntry,
   versionOf,
 } from "../../lib/file-versions.ts";
-import {
-  deleteWorkspaceFile,
-  entriesBelow,
-  type FileEntry,
-  makeWorkspaceFolder,
-  readWorkspaceFile,
-  restoreWorkspaceFile,
-} from "./files.ts";
+import { deleteWorkspaceFile, makeWorkspaceFolder, readWorkspaceFile, restoreWorkspaceFile } from "./files.ts";
+import { entriesBelow, type FileEntry } from "./listing.ts";
 import { FileError, partsOf } from "./paths.ts";
 import { excessOf, type WorkspaceLimits } from "./usage.ts";
 import type { Workspace } from "./workspace.ts";

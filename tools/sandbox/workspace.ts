@@ -2,7 +2,7 @@
 import { readdir, stat, utimes } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { z } from "zod";
-import { ensurePrivateFolder, removeTree } from "./files.ts";
+import { ensurePrivateFolder, removeTree } from "./machine-folders.ts";
 
 /** Until tenants exist, all threads belong to this one. */
 const tenant = "default";

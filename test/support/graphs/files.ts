@@ -9,7 +9,8 @@ import { readConfig } from "../../../lib/config.ts";
 import { hostOf } from "../../../lib/host.ts";
 import { defineTool, javascriptRepl, type Tool } from "../../../tools/index.ts";
 import { executeTool } from "../../../tools/execute.ts";
-import { listWorkspace, readWorkspaceFile } from "../../../tools/sandbox/files.ts";
+import { readWorkspaceFile } from "../../../tools/sandbox/files.ts";
+import { entriesBelow } from "../../../tools/sandbox/listing.ts";
 import { openWorkspace } from "../../../tools/sandbox/workspace.ts";
 import { deleteFile } from "../../../tools/delete-file.ts";
 import { writeFile } from "../../../tools/write-file.ts";
@@ -49,7 +50,7 @@ const look = defineTool({
   usesFiles: true,
   async run(_, { config, threadId }) {
     const workspace = await openWorkspace(config.dataDir, threadId);
-    const { entries } = await listWorkspace(workspace, ".", 1_000);
+    const entries = await Array.fromAsync(entriesBelow(workspace, "."));
     const files = entries.filter(({ type }) => type === "file");
     return Object.fromEntries(
       await Promise.all(

@@ -9,7 +9,7 @@ export const guestNode = "/opt/pawl/node";
 /** The descriptor that carries the system call filter. */
 export const filterDescriptor = 3;
 
-export interface Surroundings {
+interface Surroundings {
   /** On this machine. */
   readonly workspace: string;
   readonly env: Readonly<Record<string, string>>;

@@ -14,7 +14,7 @@ import type { GateInput } from "./gate.ts";
 /** The namespace is gone milliseconds after bwrap is; who still holds the output then is not in it. */
 const closeMs = 1_000;
 
-export interface BoxStart {
+interface BoxStart {
   readonly command: string;
   readonly args: readonly string[];
   /** User and group of the command. */

@@ -19,7 +19,7 @@ export interface GroupLimits {
 }
 
 export const groupPrefix = "pawl-group";
-export interface Program {
+interface Program {
   readonly command: string;
   readonly args: readonly string[];
 }

@@ -6,7 +6,7 @@ import { isOfDeadProcess } from "../scratch.ts";
 import { Group, type GroupLimits, groupPrefix } from "./group.ts";
 import { findPlaces, type Places } from "./places.ts";
 
-export type GroupsState =
+type GroupsState =
   | { readonly places: Places; readonly detail: string }
   | { readonly places?: undefined; readonly detail: string };
 

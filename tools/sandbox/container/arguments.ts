@@ -3,7 +3,7 @@ import type { Policy } from "../types.ts";
 import type { Command } from "../native/command.ts";
 import { guestRoot } from "../paths.ts";
 
-export interface Box {
+interface Box {
   /** Unknown to the guest, and the name by which it is killed. */
   readonly name: string;
   readonly image: string;

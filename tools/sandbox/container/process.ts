@@ -14,7 +14,7 @@ const killed = 128 + 9;
 /** For the engine to remove a container. Then its command line is shot, so that no run waits for a daemon that hangs. */
 const removeMs = 5_000;
 
-export interface ContainerStart {
+interface ContainerStart {
   readonly engine: string;
   readonly name: string;
   readonly args: readonly string[];

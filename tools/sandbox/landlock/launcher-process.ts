@@ -16,7 +16,7 @@ const launcherFile = fileURLToPath(new URL(`launcher${extname(import.meta.url)}`
 /** A launcher that does not end its guests in this time is shot, and they with it. */
 const killMs = 500;
 
-export interface GuestStreams {
+interface GuestStreams {
   /** From the names of folders on this machine to the guest's. */
   readonly names: readonly (readonly [string, string])[];
   write(stream: OutputChunk["stream"], chunk: Buffer): void;

@@ -18,7 +18,7 @@ export interface Command {
 }
 
 /** Limits for an executor whose guests do not inherit them. */
-export interface ProcessCeilings {
+interface ProcessCeilings {
   readonly openFiles: number;
   readonly fileMb: number;
   /** RLIMIT_NPROC. */

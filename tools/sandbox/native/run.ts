@@ -26,7 +26,7 @@ export interface Guest {
   kill(): void;
 }
 
-export interface RunContext {
+interface RunContext {
   readonly isolation: Isolation;
   readonly workspace: Workspace;
   readonly policy: Policy;

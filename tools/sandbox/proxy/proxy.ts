@@ -16,7 +16,7 @@ import type { Duplex } from "node:stream";
 import { destinationOf } from "../../egress.ts";
 import { ToolFailure } from "../../tool.ts";
 
-export interface ProxyRules {
+interface ProxyRules {
   /** Hosts, as `destinationOf` takes them. */
   readonly allow: readonly string[];
   /** Headers that are added to plain HTTP requests to a host: a secret that the guest never sees. */

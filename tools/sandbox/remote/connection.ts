@@ -34,7 +34,7 @@ export async function requireGuarded({ url }: Remote): Promise<void> {
   if (response.status !== 401) throw new RemoteFailure("The remote sandbox answers without the token");
 }
 
-export interface RemoteRun {
+interface RemoteRun {
   readonly id: string;
   readonly body: RunBody;
   /** Of the whole answer. */

@@ -17,7 +17,7 @@ export const sandboxesPath = "/v1/sandboxes";
 export const heartbeatMs = 2_000;
 export const silenceMs = 10_000;
 
-export const languageNames = ["js", "python", "shell"] as const satisfies readonly Language[];
+const languageNames = ["js", "python", "shell"] as const satisfies readonly Language[];
 const LanguageName = z.enum(languageNames);
 
 const Path = z.string().min(1).max(4_096);

@@ -16,13 +16,13 @@ import { stream } from "hono/streaming";
 import { asError, isPawlError } from "../../../lib/errors.ts";
 import type { Isolation } from "../../../lib/isolation.ts";
 import type { Log } from "../../../lib/log.ts";
-import { removeTree } from "../files.ts";
+import { removeTree } from "../machine-folders.ts";
 import { languages, selectExecutor } from "../select.ts";
 import { maxTransferMb } from "../wasm/transfer.ts";
 import { heartbeatMs, type Line, RunBody, RunId, runPath, sandboxesPath, type Sandboxes } from "./protocol.ts";
 import { type Here, runHere } from "./run.ts";
 
-export interface SandboxServerOptions {
+interface SandboxServerOptions {
   readonly host: string;
   /** 0 for any free one. */
   readonly port: number;

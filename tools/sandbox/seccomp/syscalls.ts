@@ -154,7 +154,7 @@ export const syscalls = Object.keys(numbers) as Syscall[];
 /** The highest number that was looked at for the filter (`file_setattr`, Linux 6.17). What comes after it is unknown. */
 export const newestKnown = 469;
 
-export interface Machine {
+interface Machine {
   /** AUDIT_ARCH_*, which the kernel puts into every `seccomp_data`. */
   readonly audit: number;
   readonly numberOf: (call: Syscall) => number | undefined;

@@ -45,7 +45,7 @@ export function isInstalled(language: Language): boolean {
 }
 
 /** The limits of a policy that a process has from its start: with others it is another program. */
-export type ProgramLimits = Pick<Policy, "jsMemMb" | "memMb" | "cpuMs" | "openFiles">;
+type ProgramLimits = Pick<Policy, "jsMemMb" | "memMb" | "cpuMs" | "openFiles">;
 
 /** Throws when the engine of `language` is not installed. */
 export function programFor(language: Language, policy: ProgramLimits): GuestProgram {
@@ -93,7 +93,7 @@ interface Engine {
 
 const engines: Readonly<Record<Language, (policy: ProgramLimits) => Engine>> = {
   js: ({ jsMemMb }) => ({
-    own: ["guest-js", "vm", "prelude", "globals", "random"],
+    own: ["guest-js", "vm", "evaluator", "prelude", "globals", "random"],
     readable: [dirname(locate("quickjs-wasi/package.json"))],
     args: [String(jsMemMb), locate("quickjs-wasi"), locate("quickjs-wasi/quickjs.wasm")],
     heapMb: 64,

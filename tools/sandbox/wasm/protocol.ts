@@ -47,8 +47,6 @@ export interface GuestAnswer {
   readonly skipped: number;
 }
 
-export const noChanges = { folders: [], files: [], deleted: [], skipped: 0 } as const;
-
 /** `ready`: waits for a request. `begun`: has read it. */
 export type FrameKind = "ready" | "begun" | "stdout" | "stderr" | "answer";
 const kinds: readonly FrameKind[] = ["ready", "begun", "stdout", "stderr", "answer"];

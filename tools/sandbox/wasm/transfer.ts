@@ -3,13 +3,8 @@
  * Nothing that comes back is believed: paths, links and limits are those of any other write.
  */
 import { PawlError } from "../../../lib/errors.ts";
-import {
-  deleteWorkspaceFile,
-  entriesBelow,
-  makeWorkspaceFolder,
-  readWorkspaceFile,
-  writeWorkspaceFile,
-} from "../files.ts";
+import { deleteWorkspaceFile, makeWorkspaceFolder, readWorkspaceFile, writeWorkspaceFile } from "../files.ts";
+import { entriesBelow } from "../listing.ts";
 import { FileError, partsOf } from "../paths.ts";
 import { inTurn } from "../turns.ts";
 import type { Policy } from "../types.ts";
@@ -28,7 +23,7 @@ export interface Copy {
 }
 
 /** What a guest changed, by its own word. */
-export interface Changes extends Copy {
+interface Changes extends Copy {
   readonly deleted: readonly string[];
 }
 

@@ -1,6 +1,6 @@
 /**
- * The saver of an attempt: with the checkpoint of a step, in one statement, what the step told comes into the log. Whoever
- * goes on from that checkpoint, after this process has died, has nothing to tell again: no reader misses an event.
+ * The saver of an attempt: it stores the checkpoint of a step and the events of that step in one statement. When this
+ * process dies, whoever goes on from that checkpoint finds all events of the step in the log: no reader misses one.
  */
 import { setImmediate } from "node:timers/promises";
 import type { RunnableConfig } from "@langchain/core/runnables";
@@ -12,17 +12,17 @@ import type { ClaimedRun } from "./claim.ts";
 import type { LogRow } from "./events/log-rows.ts";
 import type { EventWriter } from "./events/writer.ts";
 
-export interface TellingSaverOptions {
+interface SaverWithEventsOptions {
   readonly pool: pg.Pool;
   readonly run: ClaimedRun;
   readonly events: EventWriter;
 }
 
-export class TellingSaver extends FencedSaver {
+export class SaverWithEvents extends FencedSaver {
   readonly #events: EventWriter;
   readonly #run: ClaimedRun;
 
-  constructor({ pool, run, events }: TellingSaverOptions, writer: Writer) {
+  constructor({ pool, run, events }: SaverWithEventsOptions, writer: Writer) {
     super(pool, run, writer);
     this.#events = events;
     this.#run = run;
@@ -30,10 +30,10 @@ export class TellingSaver extends FencedSaver {
 
   protected override async store(put: Put): Promise<RunnableConfig> {
     const { source } = put.metadata;
-    // The library does not wait for an input before it executes what follows from it; what that does reaches the disk
-    // after it, and without it the attempt that comes next feeds the input again.
+    // An input need not wait for the disk. The library does not wait for it either, and what it then executes is stored
+    // later, so reaches the disk later. If the input is lost, the next attempt feeds it again.
     if (source !== "loop") return super.store({ ...put, lazy: source === "input" });
-    await setImmediate(); // what the step told is on its way to the writer, through streams that wait for nothing
+    await setImmediate(); // the last events of the step are on their way to the writer, through streams that are read without a wait
     return this.#events.writeWith((row) => super.store(put, ...(row ? [logged(this.#run, row)] : [])));
   }
 }
