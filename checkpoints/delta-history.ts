@@ -3,28 +3,48 @@
  * the nearest that holds a value of the channel. One statement, however far that is; the stock saver has one for each
  * checkpoint on the way.
  */
+import type { DeltaChannelHistory, SerializerProtocol } from "@langchain/langgraph-checkpoint";
 import type { Queryable } from "../db/pool.ts";
 import { byId } from "./by-id.ts";
 import type { Encryption } from "./encryption.ts";
+import { loadValue } from "./load-values.ts";
 import { compare } from "./open-questions.ts";
 import { versionsOf } from "./short-rows.ts";
 import { openItem, openRow, versionPlace, writePlace } from "./sealed-rows.ts";
 import { type ItemRow, StoredValues, type Value, type VersionRow } from "./stored-values.ts";
 
-export interface DeltaStep extends Value {
+interface DeltaStep extends Value {
   /** The value to begin with, or a write on top of it. */
   readonly kind: "seed" | "write";
   /** Of a write. */
   readonly task_id: string;
 }
 
-export interface DeltaHistoryQuery {
+interface DeltaHistoryQuery {
   readonly threadId: string;
   readonly ns: string;
   /** Undefined for the newest. What was written to this checkpoint itself is not part of its history. */
   readonly checkpointId: string | undefined;
   readonly channels: readonly string[];
   readonly encryption: Encryption | undefined;
+}
+
+/** What a `DeltaChannel` is computed from, for each of the channels; of one without history no writes. */
+export async function deltaHistories(
+  db: Queryable,
+  query: DeltaHistoryQuery,
+  serde: SerializerProtocol,
+): Promise<Record<string, DeltaChannelHistory>> {
+  const histories = new Map(query.channels.map((channel): [string, DeltaChannelHistory] => [channel, { writes: [] }]));
+  for (const step of histories.size > 0
+    ? await readDeltaHistory(db, { ...query, channels: [...histories.keys()] })
+    : []) {
+    const history = histories.get(step.channel);
+    const value: unknown = await loadValue(step, serde);
+    if (step.kind === "write") history?.writes.push([step.task_id, step.channel, value]);
+    else if (history) history.seed = value;
+  }
+  return Object.fromEntries(histories);
 }
 
 /** For each channel at most one seed, and its writes from the oldest to the newest; in a step by task and index. */

@@ -1,9 +1,12 @@
 /** Reads what tasks wait for: their interrupts and the answers they have, without the channel values of any checkpoint. */
+import type { SerializerProtocol } from "@langchain/langgraph-checkpoint";
 import type { Queryable } from "../db/pool.ts";
 import { byId } from "./by-id.ts";
-import type { WritePlace } from "./sealed-rows.ts";
+import type { Encryption } from "./encryption.ts";
+import { fold, type Tasks } from "./open-questions.ts";
+import { openRow, type WritePlace, writePlace } from "./sealed-rows.ts";
 
-export interface WaitingRow extends Omit<WritePlace, "items"> {
+interface WaitingRow extends Omit<WritePlace, "items"> {
   /** Only of interrupts and answers; of other writes it is enough that they exist. */
   readonly blob: Buffer | null;
 }
@@ -12,6 +15,22 @@ export interface ThreadCheckpoint {
   readonly thread_id: string;
   /** Absent for the newest. */
   readonly checkpoint_id?: string | undefined;
+}
+
+/** Who waits for what at a root checkpoint, by namespace. */
+export async function waitingTasks(
+  db: Queryable,
+  at: ThreadCheckpoint,
+  { encryption, serde }: { encryption: Encryption | undefined; serde: SerializerProtocol },
+): Promise<Map<string, Tasks>> {
+  const tasks = new Map<string, Tasks>();
+  for (const { blob, ...row } of await readWaiting(db, at)) {
+    const inNs: Tasks = tasks.get(row.checkpoint_ns) ?? new Map();
+    tasks.set(row.checkpoint_ns, inNs);
+    const opened = blob && openRow(encryption, { ...row, blob }, writePlace);
+    fold(inNs, row.task_id, [[row.channel, opened && (await serde.loadsTyped(opened.type, opened.blob))]]);
+  }
+  return tasks;
 }
 
 /**

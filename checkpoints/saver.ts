@@ -27,18 +27,18 @@ import type pg from "pg";
 import type { Owner } from "../db/fence.ts";
 import type { Queryable } from "../db/pool.ts";
 import { cleanJson } from "../lib/text.ts";
-import { readDeltaHistory } from "./delta-history.ts";
+import { deltaHistories } from "./delta-history.ts";
 import { listTuples } from "./list-tuples.ts";
-import { fold, type Tasks, withOrdinal } from "./open-questions.ts";
+import { type Tasks, withOrdinal } from "./open-questions.ts";
 import { rowsOf } from "./checkpoint-rows.ts";
 import { dumpValues, dumpWrites, eachOnce } from "./dump-values.ts";
 import { type Encryption, encryptionOf } from "./encryption.ts";
 import { type KnownVersions, versionsOf } from "./known-versions.ts";
-import { loadValue } from "./load-values.ts";
+import { metadataOf } from "./config-metadata.ts";
 import { readKnown } from "./read-known.ts";
 import { readTuples, type Selection } from "./read-tuples.ts";
-import { readWaiting, type ThreadCheckpoint } from "./read-waiting.ts";
-import { openRow, sealWrites, writePlace } from "./sealed-rows.ts";
+import { type ThreadCheckpoint, waitingTasks } from "./read-waiting.ts";
+import { sealWrites } from "./sealed-rows.ts";
 import { Serializer } from "./serializer.ts";
 import { type StepPlace, StepResults } from "./step-results.ts";
 import { deleteThreadCheckpoints } from "./thread-data.ts";
@@ -158,7 +158,7 @@ export class Saver extends PostgresSaver {
         serde: this.serde,
         before: (channel) => this.#versions.chunks({ thread_id, checkpoint_ns }, channel),
       }),
-      this._dumpMetadata({ ...storedMetadata(config.metadata), ...(run_id && { run_id }), ...metadata }),
+      this._dumpMetadata({ ...metadataOf(config), ...(run_id && { run_id }), ...metadata }),
     ]);
     const written = results.length > 0 ? [writesBeside(results), ...beside] : beside;
     const whole = { checkpoint: stripped, metadata: cleanJson(dumped) };
@@ -222,33 +222,13 @@ export class Saver extends PostgresSaver {
     channels: string[];
   }): Promise<Record<string, DeltaChannelHistory>> {
     const { thread_id, checkpoint_ns = "", checkpoint_id } = config.configurable ?? {};
-    const history = new Map(channels.map((channel): [string, DeltaChannelHistory] => [channel, { writes: [] }]));
-    const query = {
-      threadId: thread_id,
-      ns: checkpoint_ns,
-      checkpointId: checkpoint_id,
-      channels: [...history.keys()],
-      encryption: this.#encryption,
-    };
-    for (const row of channels.length > 0 ? await readDeltaHistory(this.#pool, query) : []) {
-      const of = history.get(row.channel);
-      const value: unknown = await loadValue(row, this.serde);
-      if (row.kind === "write") of?.writes.push([row.task_id, row.channel, value]);
-      else if (of) of.seed = value;
-    }
-    return Object.fromEntries(history);
+    const query = { threadId: thread_id, ns: checkpoint_ns, checkpointId: checkpoint_id, channels };
+    return deltaHistories(this.#pool, { ...query, encryption: this.#encryption }, this.serde);
   }
 
   /** Who waits for what at a root checkpoint, by namespace. `db`: whoever holds a transaction reads in it. */
-  async waitingTasks(at: ThreadCheckpoint, db: Queryable = this.#pool): Promise<Map<string, Tasks>> {
-    const tasks = new Map<string, Tasks>();
-    for (const { blob, ...row } of await readWaiting(db, at)) {
-      const inNs: Tasks = tasks.get(row.checkpoint_ns) ?? new Map();
-      tasks.set(row.checkpoint_ns, inNs);
-      const opened = blob && openRow(this.#encryption, { ...row, blob }, writePlace);
-      fold(inNs, row.task_id, [[row.channel, opened && (await this.serde.loadsTyped(opened.type, opened.blob))]]);
-    }
-    return tasks;
+  waitingTasks(at: ThreadCheckpoint, db: Queryable = this.#pool): Promise<Map<string, Tasks>> {
+    return waitingTasks(db, at, { encryption: this.#encryption, serde: this.serde });
   }
 
   /**
@@ -279,12 +259,4 @@ export class Saver extends PostgresSaver {
 function placeOf({ configurable }: RunnableConfig): StepPlace {
   const { thread_id, checkpoint_ns = "", checkpoint_id } = configurable ?? {};
   return { thread_id, checkpoint_ns, checkpoint_id };
-}
-
-/** Where the run stands, which the checkpoint's own row says already, or says better. */
-const POSITION = new Set(["checkpoint_id", "checkpoint_ns", "checkpoint_map", "task_id"]);
-
-/** What of a config's metadata is worth keeping; never a `__*` key, since those are ours and the library's. */
-function storedMetadata(metadata: Record<string, unknown> = {}): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(metadata).filter(([key]) => !key.startsWith("__") && !POSITION.has(key)));
 }
