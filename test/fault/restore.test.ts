@@ -53,6 +53,8 @@ test("after a recovery from epoch 7 to 5 and two claims an old write would land;
      values ($1, 'asked', $2, 5, 'send_email', 'unknown', now() - interval '1 hour', now() - interval '59 minutes', now())`,
     [threadId, runId],
   );
+  const deleted = uuidv7();
+  await plain.query("insert into gone_threads (thread_id, epoch) values ($1, 5)", [deleted]);
   const backup = await cluster.backUp();
   await cluster.mark("epoch five");
   const claim = () => plain.query("update thread_owner set epoch = epoch + 1 where thread_id = $1", [threadId]);
@@ -85,6 +87,9 @@ test("after a recovery from epoch 7 to 5 and two claims an old write would land;
     { status: "pending", worker_id: null },
   ]);
   expect((await plain.query("select epoch from thread_owner")).rows).toEqual([{ epoch: String(7 + 2 ** 20) }]);
+  await plain.query("insert into threads (thread_id) values ($1)", [deleted]); // again
+  const made = await plain.query("insert into thread_owner (thread_id) values ($1) returning epoch", [deleted]);
+  expect(made.rows).toEqual([{ epoch: String(6 + 2 ** 20) }]);
   await openDatabaseHistory(plain, silent);
   await claim();
   const next = { thread_id: threadId, epoch: String(8 + 2 ** 20) };

@@ -7,7 +7,7 @@ import { transaction } from "../../db/pool.ts";
 import { isPawlError } from "../../lib/errors.ts";
 import { uuidv7 } from "../../lib/ids.ts";
 import { localPrincipal } from "../../lib/principal.ts";
-import { claimRuns } from "../../runs/claim.ts";
+import { type ClaimedRun, claimRuns } from "../../runs/claim.ts";
 import { RunLedger } from "../../runs/effects/ledger.ts";
 import { Hub } from "../../runs/events/hub.ts";
 import { EventWriter } from "../../runs/events/writer.ts";
@@ -110,58 +110,78 @@ async function dump(host: RunsHost): Promise<unknown> {
   return Promise.all(tables.map(async (table) => (await host.db.pool.query(`select * from ${table}`)).rows));
 }
 
-test("after a take-over the zombie's checkpoint, event, effect and end are refused and leave no row", async () => {
-  await using host = await runsHost({ graph: oneNode(async () => ({})) });
-  const { pool } = host.db;
-  const threadId = await host.thread();
-  await host.create(threadId);
-  const workerId = uuidv7();
-  const [zombie] = await claimRuns(pool, { workerId, graphs: [...host.graphs.values()], limit: 1 });
-  expect(await requeueRun(pool, { ...zombie!, worker_id: workerId })).toBe(true);
-  await claimRuns(pool, { workerId: uuidv7(), graphs: [...host.graphs.values()], limit: 1 });
-  const before = await dump(host);
+const takeOvers = {
+  "given back, and not claimed yet": async ({ pool }: RunsHost["db"], zombie: ClaimedRun, workerId: string) => {
+    expect(await requeueRun(pool, { ...zombie, worker_id: workerId })).toBe(true);
+  },
+  "taken from a worker that died, and not claimed yet": async (
+    { pool }: RunsHost["db"],
+    _: ClaimedRun,
+    workerId: string,
+  ) => {
+    expect(await requeueWorker(pool, workerId)).toHaveLength(1);
+  },
+  "claimed by another": async ({ pool }: RunsHost["db"], zombie: ClaimedRun, workerId: string) => {
+    expect(await requeueRun(pool, { ...zombie, worker_id: workerId })).toBe(true);
+    const graphs = [{ graph_id: zombie.graph_id, hash: "test" }];
+    expect(await claimRuns(pool, { workerId: uuidv7(), graphs, limit: 1 })).toHaveLength(1);
+  },
+};
 
-  const failed = Promise.withResolvers<Error>();
-  const signals = { send() {}, on: () => () => {}, close: async () => {} };
-  const writer = new EventWriter({
-    pool,
-    hub: new Hub(),
-    signals,
-    owner: zombie!,
-    encryption: undefined,
-    run: zombie!,
-    onFailure: failed.resolve,
-  });
-  await writer.push("values", { late: true });
-  await writer.flush();
-  expect(isPawlError(await failed.promise, "lease_lost")).toBe(true);
+test.each(Object.entries(takeOvers))(
+  "after its run was %s, a zombie's checkpoint, event, effect and end are refused and leave no row",
+  async (_, takeOver) => {
+    await using host = await runsHost({ graph: oneNode(async () => ({})) });
+    const { pool } = host.db;
+    const threadId = await host.thread();
+    await host.create(threadId);
+    const workerId = uuidv7();
+    const [zombie] = await claimRuns(pool, { workerId, graphs: [...host.graphs.values()], limit: 1 });
+    await takeOver(host.db, zombie!, workerId);
+    const before = await dump(host);
 
-  const saver = new FencedSaver(pool, { thread_id: threadId, epoch: zombie!.epoch });
-  const config = { configurable: { thread_id: threadId, checkpoint_ns: "", checkpoint_id: uuidv7() } };
-  const attempts = [
-    () => saver.putWrites(config, [["log", ["late"]]], uuidv7()),
-    async () =>
-      finishRun(pool, zombie!, {
-        status: "success",
-        isRolledBack: false,
-        isAnswered: false,
-        log: await writer.lastRow(),
-      }),
-    () =>
-      new RunLedger({
-        encryption: undefined,
-        db: pool,
-        owner: zombie!,
-        run: zombie!,
-        signal: never,
-        durability: "sync",
-      }).perform({ key: "late", name: "late", kind: "irreversible", taskId: "late" }, () =>
-        Promise.reject(new Error("it was dispatched")),
-      ),
-  ];
-  for (const attempt of attempts) await expect(attempt()).rejects.toSatisfy((e) => isPawlError(e, "lease_lost"));
-  expect(await dump(host)).toEqual(before);
-});
+    const failed = Promise.withResolvers<Error>();
+    const signals = { send() {}, on: () => () => {}, close: async () => {} };
+    const writer = new EventWriter({
+      pool,
+      hub: new Hub(),
+      signals,
+      owner: zombie!,
+      encryption: undefined,
+      run: zombie!,
+      onFailure: failed.resolve,
+    });
+    await writer.push("values", { late: true });
+    await writer.flush();
+    expect(isPawlError(await failed.promise, "lease_lost")).toBe(true);
+
+    const saver = new FencedSaver(pool, { thread_id: threadId, epoch: zombie!.epoch });
+    const config = { configurable: { thread_id: threadId, checkpoint_ns: "", checkpoint_id: uuidv7() } };
+    const attempts = [
+      () => saver.putWrites(config, [["log", ["late"]]], uuidv7()),
+      async () =>
+        finishRun(pool, zombie!, {
+          status: "success",
+          isRolledBack: false,
+          isAnswered: false,
+          log: await writer.lastRow(),
+        }),
+      () =>
+        new RunLedger({
+          encryption: undefined,
+          db: pool,
+          owner: zombie!,
+          run: zombie!,
+          signal: never,
+          durability: "sync",
+        }).perform({ key: "late", name: "late", kind: "irreversible", taskId: "late" }, () =>
+          Promise.reject(new Error("it was dispatched")),
+        ),
+    ];
+    for (const attempt of attempts) await expect(attempt()).rejects.toSatisfy((e) => isPawlError(e, "lease_lost"));
+    expect(await dump(host)).toEqual(before);
+  },
+);
 
 test("a session of the dead that still holds the lock of one thread does not hold up the runs of the others", async () => {
   await using host = await runsHost({ graph: oneNode(async () => ({})) });

@@ -2,10 +2,12 @@
 import pg from "pg";
 import { expect, test } from "vitest";
 import type { Effect } from "../../lib/effect.ts";
+import type { EffectOutcome } from "../../lib/effect-ledger.ts";
 import { isPawlError } from "../../lib/errors.ts";
 import { uuidv7 } from "../../lib/ids.ts";
 import { claimRuns } from "../../runs/claim.ts";
 import { RunLedger } from "../../runs/effects/ledger.ts";
+import { EffectsInPostgres } from "../../runs/effects/rows.ts";
 import { oneNode, type RunsHost, runsHost } from "../support/runs.ts";
 import { answersOf, rowsOf } from "./effect-rows.ts";
 
@@ -74,6 +76,29 @@ test("what failed for sure may be tried by another task, and not by its own", as
   expect(await ledger().perform(letter("a", { isFailure }), done)).toBe("refused");
   expect(await ledger().perform(letter("b", { isFailure }), done)).toBe("receipt");
   expect(await ledger().perform(letter("c", { isFailure }), lost)).toBe("receipt");
+});
+
+test("what comes late, about an attempt that is over or an effect that is settled, changes nothing", async () => {
+  await using on = await host();
+  const { threadId, owner } = await claimed(on);
+  const rows = new EffectsInPostgres({ encryption: undefined, db: on.db.pool, owner, run: owner, signal: never });
+  const effect = letter("a", { kind: "idempotent" });
+  const refused = (attempt: number, outcome: EffectOutcome) =>
+    expect(rows.settle(effect, attempt, outcome)).rejects.toSatisfy((e) => isPawlError(e, "lease_lost"));
+  const reserved = await rows.reserve(effect);
+  await rows.dispatch(effect, reserved, 1_000);
+  await rows.settle(effect, 1, { state: "failed" });
+  await rows.dispatch(effect, await rows.reserve(effect), 1_000);
+  await refused(1, { state: "committed", result: "late" });
+  expect(await rowsOf(on, threadId)).toMatchObject([{ state: "dispatched", attempt: 2, result: null }]);
+  await rows.settle(effect, 2, { state: "committed", result: "receipt" });
+  await refused(2, { state: "failed" });
+  await refused(2, { state: "unknown" });
+  for (const attempt of [0, 2]) {
+    const again = rows.dispatch(effect, { ...reserved, attempt }, 1_000);
+    await expect(again).rejects.toSatisfy((e) => isPawlError(e, "lease_lost"));
+  }
+  expect(await rowsOf(on, threadId)).toMatchObject([{ state: "committed", attempt: 2, result: '"receipt"' }]);
 });
 
 test("equal effects at once are one: the others wait for its result", async () => {

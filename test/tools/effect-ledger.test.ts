@@ -63,6 +63,19 @@ test("who asks the other side gets what the sender had", async () => {
   expect(await ledger.perform(wire, lost)).toBe(7);
 });
 
+test("who says that nothing happened is believed once nothing can be sent any more, and not before", async () => {
+  const ledger = new EffectLedger(new EffectsInMemory("thread"), never);
+  let deadline = new Date(0);
+  const reconcile = async (context: ReconcileContext) => {
+    deadline = context.deadline;
+    return { happened: false } as const;
+  };
+  const sent = ledger.perform({ ...wire, timeoutMs: -1_700, reconcile }, lost); // 300 ms with the margin
+  await expect(sent).rejects.toThrow("socket closed");
+  expect(deadline.getTime()).toBeGreaterThan(0);
+  expect(Date.now()).toBeGreaterThanOrEqual(deadline.getTime());
+});
+
 test("an idempotent effect that failed may run again, and its error is thrown on", async () => {
   const ledger = new EffectLedger(new EffectsInMemory("thread"), never);
   const idempotent = { ...wire, kind: "idempotent" } as const;
