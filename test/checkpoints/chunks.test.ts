@@ -142,6 +142,19 @@ test.each([
   expect(await bytes(900, 1_000)).toBeLessThan(2 * (await bytes(50, 150)) + 100);
 });
 
+test("what has to be read of a list that is edited for ever is at most twice the list", async () => {
+  let list = Array.from({ length: 50 }, (_, i) => `${i} `.repeat(100));
+  let base: KnownVersion = wholeVersion("0", (await chunksOf(list, serde)) ?? []);
+  let sinceWhole = 0;
+  for (let n = 1; n <= 500; n += 1) {
+    list = list.with(n % 50, `${n} `.repeat(100));
+    const { delta, own, known } = planVersion(String(n), (await chunksOf(list, serde)) ?? [], base);
+    sinceWhole = delta ? sinceWhole + own.reduce((sum, { text }) => sum + text.length, 0) : 0;
+    expect(sinceWhole).toBeLessThan(1.1 * JSON.stringify(list).length);
+    base = known;
+  }
+});
+
 test("a removed and an edited element cost what they are, not what stands around them", async () => {
   const list = Array.from({ length: 200 }, (_, i) => `${i} `.repeat(100));
   const base: KnownVersion = wholeVersion("1", (await chunksOf(list, serde)) ?? []);

@@ -1,5 +1,6 @@
 /** What pruning keeps, with graphs that need more than their newest checkpoint. */
 import { Annotation, Command, DeltaChannel, interrupt, StateGraph } from "@langchain/langgraph";
+import { emptyCheckpoint, uuid6 } from "@langchain/langgraph-checkpoint";
 import type pg from "pg";
 import { expect, test } from "vitest";
 import { pruneSupersededWrites, pruneThread } from "../../checkpoints/prune.ts";
@@ -7,7 +8,7 @@ import { pendingQuestions } from "../../checkpoints/questions.ts";
 import { Saver } from "../../checkpoints/saver.ts";
 import { transaction } from "../../db/pool.ts";
 import { testDatabase } from "../support/database.ts";
-import { asking, count, gather, nested, newThread, runOn, saying, State } from "./support.ts";
+import { asking, count, gather, nested, newThread, putList, runOn, saying, State } from "./support.ts";
 
 const prune = (pool: pg.Pool, threadId: string) => transaction(pool, (tx) => pruneThread(tx, threadId, { keep: 1 }));
 const pruneWrites = (pool: pg.Pool, threadId: string) => transaction(pool, (tx) => pruneSupersededWrites(tx, threadId));
@@ -143,4 +144,41 @@ test("a channel that is kept as its writes is read back where an edit is the new
     await step(db.pool, owner.thread_id);
     expect((await graph.getState(config)).values).toEqual({ log: ["in", "added"], other: "edited" });
   }
+});
+
+test("what a task wrote stays whole, though no value of a channel holds it", async () => {
+  await using db = await testDatabase();
+  const { thread_id } = await newThread(db.pool);
+  const saver = new Saver(db.pool);
+  const said = Array.from({ length: 5 }, (_, i) => `This is what was said as number ${i}. `.repeat(10));
+  const config = await putList(saver, { configurable: { thread_id, checkpoint_ns: "" } }, ["other"]);
+  await saver.putWrites(config, [["list", said]], "task");
+
+  for (const step of [pruneWrites, prune]) await step(db.pool, thread_id);
+
+  const read = await new Saver(db.pool).getTuple(config);
+  expect(read?.pendingWrites).toEqual([["task", "list", said]]);
+});
+
+test("what an early format keeps with the writes of the step before, tasks that were sent, stays with them", async () => {
+  await using db = await testDatabase();
+  const { thread_id } = await newThread(db.pool);
+  const saver = new Saver(db.pool);
+  const metadata = { source: "loop", step: 1, parents: {} } as const;
+  const before = await putList(saver, { configurable: { thread_id, checkpoint_ns: "" } }, ["a"]);
+  await saver.putWrites(
+    before,
+    [
+      ["__pregel_tasks", { sent: "this" }],
+      ["list", ["b"]],
+    ],
+    "task",
+  );
+  const early = await saver.put(before, { ...emptyCheckpoint(), v: 3, id: uuid6(0) }, metadata, {});
+
+  await pruneWrites(db.pool, thread_id);
+
+  const read = await new Saver(db.pool).getTuple(early);
+  expect(read?.checkpoint.channel_values["__pregel_tasks"]).toEqual([{ sent: "this" }]);
+  expect((await new Saver(db.pool).getTuple(before))?.pendingWrites).toHaveLength(1);
 });

@@ -1,5 +1,7 @@
 /** How much a step says to the database, and what holds when others use the same tables. */
 import { randomUUID } from "node:crypto";
+import { setImmediate } from "node:timers/promises";
+import { StateGraph } from "@langchain/langgraph";
 import { emptyCheckpoint, uuid6 } from "@langchain/langgraph-checkpoint";
 import { PostgresSaver } from "@langchain/langgraph-checkpoint-postgres";
 import fc from "fast-check";
@@ -8,9 +10,9 @@ import { expect, test } from "vitest";
 import { pruneThread } from "../../checkpoints/prune.ts";
 import { Saver } from "../../checkpoints/saver.ts";
 import { deleteRunCheckpoints, deleteThreadCheckpoints } from "../../checkpoints/thread-data.ts";
-import { transaction } from "../../db/pool.ts";
-import { type TestDatabase, testDatabase } from "../support/database.ts";
-import { count, gather, lockWaiters, newThread, putList, runOn, saying } from "./support.ts";
+import { createPool, transaction } from "../../db/pool.ts";
+import { silent, type TestDatabase, testDatabase, testServer } from "../support/database.ts";
+import { count, gather, lockWaiters, newThread, putList, runOn, saying, State } from "./support.ts";
 
 type Tx = Parameters<typeof deleteThreadCheckpoints>[0];
 
@@ -70,6 +72,44 @@ test("a run on a thread of the stock saver goes on, and the stock saver reads wh
   await saying("a", "b").invoke({}, other);
   const read = await stock.getTuple({ configurable: { thread_id: other.configurable.thread_id } });
   expect(read?.checkpoint.channel_values).toMatchObject({ said: ["a", "b"] });
+});
+
+test("a step waits for the disk once, though its tasks end one after the other", async () => {
+  await using server = await testServer();
+  const pool = createPool({ ...server.connection, max: 1, name: "test", log: silent });
+  /** How often the pool's connection has waited for the disk. */
+  const waited = async (): Promise<number> => {
+    await pool.query("select pg_stat_force_next_flush()");
+    const { rows } = await pool.query<{ fsyncs: string }>(
+      "select sum(fsyncs) as fsyncs from pg_stat_get_backend_io(pg_backend_pid()) where object = 'wal'",
+    );
+    return Number(rows[0]?.fsyncs);
+  };
+  try {
+    const owner = await newThread(pool);
+    const before = await waited();
+    const isDone = ({ said }: { said: unknown[] }) => (said.length < 40 ? ["left", "right"] : "__end__");
+    const graph = new StateGraph(State)
+      .addNode("left", ({ said }) => ({ said: [long(said.length)] }))
+      .addNode("right", async ({ said }) => {
+        await setImmediate();
+        await setImmediate();
+        return { said: [long(said.length + 1)] };
+      })
+      .addNode("next", () => ({}))
+      .addEdge("__start__", "next")
+      .addEdge(["left", "right"], "next")
+      .addConditionalEdges("next", isDone)
+      .compile();
+    await graph.invoke({ said: [] }, { ...runOn(pool, owner).config, recursionLimit: 100 });
+    const steps = await count(pool, "checkpoints", owner.thread_id);
+    const times = (await waited()) - before;
+    expect(steps).toBeGreaterThan(20);
+    expect(times).toBeGreaterThan(0);
+    expect(times).toBeLessThanOrEqual(steps);
+  } finally {
+    await pool.end();
+  }
 });
 
 test("the stock saver refuses a value that is stored in pieces, rather than reading something else", async () => {

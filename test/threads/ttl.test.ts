@@ -137,3 +137,30 @@ test("a thread that keeps its newest state loses its history once, and goes on f
   await w.invoke("steps", id, {});
   expect((await w.client.threads.getHistory(id)).length).toBeGreaterThan(1);
 });
+
+test.each(["delete", "keep_latest"] as const)(
+  "a thread that comes to life between the look and its end stays (%s)",
+  async (strategy) => {
+    await using w = await world();
+    const id = await w.threadAfter("steps", {});
+    await w.app.request(`/threads/${id}`, { method: "PATCH", body: JSON.stringify({ ttl: { ttl: 1, strategy } }) });
+    await age(w.db.pool, id, 100);
+    const before = await rowsOf(w.db.pool, id);
+    let cameToLife = false;
+    const pool = new Proxy(w.db.pool, {
+      get: (of, key) => {
+        if (key !== "connect") return Reflect.get(of, key).bind(of) as unknown;
+        return async () => {
+          await age(w.db.pool, id, 0);
+          cameToLife = true;
+          return of.connect();
+        };
+      },
+    });
+
+    expect(await expireThreads(pool, silent)).toBe(0);
+
+    expect(cameToLife).toBe(true);
+    expect(await rowsOf(w.db.pool, id)).toEqual(before);
+  },
+);
