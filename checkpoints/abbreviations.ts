@@ -7,7 +7,7 @@
  */
 type Phrases = readonly (readonly [short: string, phrase: string])[];
 
-export interface Abbreviations {
+interface Abbreviations {
   abbreviate(json: string): string;
   expand(text: string): string;
 }

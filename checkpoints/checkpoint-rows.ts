@@ -9,7 +9,7 @@ import { sealCheckpoint } from "./sealed-rows.ts";
 import { type CheckpointColumns, type CheckpointPlace, columnsOf } from "./short-rows.ts";
 import { NULL } from "./triggers.ts";
 
-export interface RowsPlace extends GraphPlace, CheckpointPlace {
+interface RowsPlace extends GraphPlace, CheckpointPlace {
   readonly encryption: Encryption | undefined;
 }
 

@@ -6,7 +6,7 @@ import { chunksOf } from "./chunks.ts";
 import { CHUNKED, columnsOf, hasItems, type Item, itemsOf } from "./stored-chunks.ts";
 import type { WriteRow } from "./put-writes.ts";
 
-export type Dumped = { readonly type: string; readonly blob: Uint8Array } | { readonly chunks: readonly Chunk[] };
+type Dumped = { readonly type: string; readonly blob: Uint8Array } | { readonly chunks: readonly Chunk[] };
 
 export type DumpedValue = Dumped & { readonly channel: string; readonly version: string };
 

@@ -10,7 +10,7 @@ import { byId } from "./by-id.ts";
 import type { Encryption } from "./encryption.ts";
 import { filePlace, held } from "./sealed-rows.ts";
 
-export interface FilesAt {
+interface FilesAt {
   readonly db: Queryable;
   readonly owner: Owner;
   /** Seals contents; they are stored in clear without. */

@@ -31,7 +31,7 @@ export interface PendingQuestion {
 }
 
 /** The library's id for the first question of a task, and another digest for each later one. */
-export function publicInterruptId(taskInterruptId: string, ordinal: number): string {
+function publicInterruptId(taskInterruptId: string, ordinal: number): string {
   if (ordinal === 0) return taskInterruptId;
   return createHash("sha256").update(`${taskInterruptId}/${ordinal}`).digest("hex").slice(0, 32);
 }
@@ -46,7 +46,7 @@ const StoredInterrupt = z.object({
 type StoredInterrupt = z.infer<typeof StoredInterrupt>;
 
 /** What the pending writes of one checkpoint say about a task. */
-export interface Task {
+interface Task {
   interrupts: StoredInterrupt[];
   answers: number;
   finished: boolean;

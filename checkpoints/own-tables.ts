@@ -19,7 +19,7 @@ import { putWrites } from "./put-writes.ts";
 /** Checkpoints with all their values in memory at once. */
 const PAGE = 25;
 
-export interface OwnThread {
+interface OwnThread {
   readonly db: Queryable;
   readonly threadId: string;
   readonly encryption: Encryption | undefined;

@@ -11,7 +11,7 @@ import { openRow, writePlace } from "./sealed-rows.ts";
 import { wholeOf } from "./short-rows.ts";
 import { CHUNKED } from "./stored-chunks.ts";
 
-export interface Wanted {
+interface Wanted {
   readonly at: GraphPlace;
   /** The newest, if it is absent. */
   readonly checkpointId: string | undefined;

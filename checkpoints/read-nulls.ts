@@ -8,7 +8,7 @@ import { byId } from "./by-id.ts";
 import type { GraphPlace } from "./known-versions.ts";
 import { versionsOf } from "./short-rows.ts";
 
-export interface NullsPlace extends GraphPlace {
+interface NullsPlace extends GraphPlace {
   /** The checkpoint before; null for the first. */
   readonly parent: string | null;
 }

@@ -3,7 +3,7 @@
  * input, in what a node returned and in the list of messages, whatever form each of them gives a message.
  */
 
-export interface Segment {
+interface Segment {
   readonly text: string;
   /** The inside of a JSON string, or a part of it. */
   readonly isString: boolean;

@@ -15,7 +15,7 @@ export interface Value {
 }
 
 /** What every row that holds a value, or a part of it, has. */
-export interface ValueRow {
+interface ValueRow {
   readonly thread_id: string;
   readonly channel: string;
   readonly type: string;

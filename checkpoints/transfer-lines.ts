@@ -29,7 +29,7 @@ export const ThreadLine = z.object({
     })
     .optional(),
 });
-export const ValueLine = Stored.extend({
+const ValueLine = Stored.extend({
   kind: z.literal("value"),
   ns: z.string(),
   channel: z.string(),
@@ -54,7 +54,7 @@ export const WriteLine = Stored.extend({
 const EndLine = z.object({ kind: z.literal("end"), checkpoints: z.number().int() });
 
 export type ThreadLine = z.infer<typeof ThreadLine>;
-export type ValueLine = z.infer<typeof ValueLine>;
+type ValueLine = z.infer<typeof ValueLine>;
 export type CheckpointLine = z.infer<typeof CheckpointLine>;
 export type WriteLine = z.infer<typeof WriteLine>;
 

@@ -28,7 +28,7 @@ interface Sums {
 /** Whether it is one that `Saver.getNextVersion` makes. The stock saver counts 1, 2, 3, in each branch of a thread. */
 export const isUnique = (version: string): boolean => /^\d+\.\d+$/.test(version);
 
-export interface VersionPlan {
+interface VersionPlan {
   /** What the row holds itself. */
   readonly own: readonly Chunk[];
   /** The version that has to be there: it leads to all items but those of `fresh`. */

@@ -6,7 +6,7 @@
 /** "pawl" in ASCII, so that another application in the same database hardly uses it. */
 const PAWL = 0x7061776c;
 
-export type AdvisoryLock = readonly [group: number, key: number];
+type AdvisoryLock = readonly [group: number, key: number];
 
 /** Held for life by the process that owns the embedded Postgres. */
 export const POSSESSION: AdvisoryLock = [PAWL, 1];

@@ -10,7 +10,7 @@ import { PawlError } from "../lib/errors.ts";
 import { MIGRATION } from "./advisory-locks.ts";
 import type { ConnectTo } from "./pool.ts";
 
-export interface MigrateOptions {
+interface MigrateOptions {
   /** `apply` brings the schema up to date, `check` only tells whether this process can work with it. */
   readonly mode: "apply" | "check";
   /** Runs under the same lock, before the numbered files: what they build on, and can be repeated. */

@@ -24,7 +24,7 @@ export async function enqueue(tx: Queryable, { tenant, kind, payload }: OutboxEn
   });
 }
 
-export interface OutboxOptions {
+interface OutboxOptions {
   readonly pool: pg.Pool;
   /** By kind. Entries of other kinds are left to processes that know them. */
   readonly handlers: OutboxHandlers;

@@ -41,7 +41,7 @@ export interface Gate {
   verify(client: Queryable): Promise<void>;
 }
 
-export interface PoolOptions extends ConnectTo {
+interface PoolOptions extends ConnectTo {
   readonly gate?: Gate;
   readonly max: number;
   /** Shown to operators as `application_name`. */

@@ -4,7 +4,7 @@ import { config } from "../lib/config.ts";
 import { PawlError } from "../lib/errors.ts";
 import { startDemoModel } from "./demo/server.ts";
 
-export interface ModelAddress {
+interface ModelAddress {
   /** Ends in /v1. */
   readonly baseUrl: string;
   readonly apiKey: string;

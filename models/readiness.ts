@@ -3,7 +3,7 @@ import { config } from "../lib/config.ts";
 import { asError } from "../lib/errors.ts";
 import { listModels, modelAddress } from "./endpoint.ts";
 
-export interface ModelReadiness {
+interface ModelReadiness {
   readonly ready: boolean;
   /** Why not. */
   readonly reason?: string;

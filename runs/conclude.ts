@@ -18,7 +18,7 @@ import { CancelAction } from "./run.ts";
 import { readSettledState } from "./settled-state.ts";
 import { type StopCause, stopCauseOf } from "./stop.ts";
 
-export interface Conclusion {
+interface Conclusion {
   readonly pool: pg.Pool;
   readonly run: ClaimedRun;
   readonly graph: AnyGraph | Error;

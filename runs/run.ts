@@ -5,8 +5,8 @@ import { AssistantId, RunId, ThreadId } from "../lib/ids.ts";
 export const RunStatus = z.enum(["pending", "running", "success", "error", "timeout", "interrupted"]);
 export type RunStatus = z.infer<typeof RunStatus>;
 
-export const MultitaskStrategy = z.enum(["reject", "enqueue", "interrupt", "rollback"]);
-export type MultitaskStrategy = z.infer<typeof MultitaskStrategy>;
+const MultitaskStrategy = z.enum(["reject", "enqueue", "interrupt", "rollback"]);
+type MultitaskStrategy = z.infer<typeof MultitaskStrategy>;
 
 /** `interrupt` keeps what the run has done; `rollback` deletes the run and its checkpoints. */
 export const CancelAction = z.enum(["interrupt", "rollback"]);
@@ -30,12 +30,12 @@ const Json = z.record(z.string(), z.unknown());
 const Nodes = z.union([z.literal("*"), z.array(z.string())]);
 
 /** The configuration of a run as clients send it; unknown keys are ignored. */
-export const RunConfig = z.object({
+const RunConfig = z.object({
   tags: z.array(z.string()).optional(),
   recursion_limit: z.number().int().min(1).max(10_000).optional(),
   configurable: Json.optional(),
 });
-export type RunConfig = z.infer<typeof RunConfig>;
+type RunConfig = z.infer<typeof RunConfig>;
 
 const Goto = z.union([z.string(), z.object({ node: z.string(), input: z.unknown().optional() })]);
 

@@ -46,3 +46,19 @@ test("only lib/config reads the environment", () => {
     .filter((file) => readFileSync(file, "utf8").includes("process.env"));
   expect(readers.filter((file) => !environmentReaders.includes(file))).toEqual([]);
 });
+
+const exported = /^export (?:async )?(?:function\*?|const|class|interface|type) (\w+)/gm;
+
+test("what a file exports another one uses", () => {
+  const texts = new Map(
+    [...Object.keys(mayImport), "test", "bench", "scripts"].flatMap(sources).map((f) => [f, readFileSync(f, "utf8")]),
+  );
+  const words = new Map([...texts].map(([file, text]) => [file, new Set(text.match(/\w+/g))]));
+  const unused = [...texts].flatMap(([file, text]) =>
+    [...text.matchAll(exported)]
+      .map(([, name = ""]) => name)
+      .filter((name) => ![...words].some(([other, used]) => other !== file && used.has(name)))
+      .map((name) => `${file}: ${name}`),
+  );
+  expect(unused).toEqual([]);
+});

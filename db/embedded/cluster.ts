@@ -12,7 +12,7 @@ import type { Binaries } from "./binaries.ts";
 /** The superuser of the embedded Postgres; the database is the one that initdb makes. */
 export const OWNER = "pawl";
 
-export interface ClusterOptions {
+interface ClusterOptions {
   readonly directory: string;
   readonly account: Account;
   readonly binaries: Binaries;

@@ -18,7 +18,7 @@ import { takePossession } from "./possession.ts";
 import { runServer, type ServerOptions, type ServerProcess } from "./server-process.ts";
 import { PORT, socketFolder } from "./socket-folder.ts";
 
-export interface EmbeddedOptions {
+interface EmbeddedOptions {
   readonly dataDir: string;
   readonly log: Log;
   /** Trades durability for speed (no fsync). For tests only. */

@@ -22,7 +22,7 @@ const STOP_DEADLINE_MS = 15_000;
 /** Nothing reports the end of a process that is not our child. */
 const LOOK_EVERY_MS = 10;
 
-export interface OrphanOptions {
+interface OrphanOptions {
   readonly directory: string;
   readonly log: Log;
   readonly connect: (socketFolder: string) => ConnectTo;

@@ -11,7 +11,7 @@ export interface ChildOptions {
   readonly blockMs: number;
 }
 
-export interface WorkerProcess extends AsyncDisposable {
+interface WorkerProcess extends AsyncDisposable {
   readonly child: ChildProcess;
   kill(signal: NodeJS.Signals): void;
 }

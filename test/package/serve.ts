@@ -5,7 +5,7 @@ import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
 import { environment } from "./install.ts";
 
-export interface Served extends AsyncDisposable {
+interface Served extends AsyncDisposable {
   readonly url: string;
 }
 

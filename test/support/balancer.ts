@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
 
-export interface Balancer extends AsyncDisposable {
+interface Balancer extends AsyncDisposable {
   readonly url: string;
   /** Ports of the servers; those that refuse are passed over. */
   readonly ports: Set<number>;

@@ -18,7 +18,7 @@ export interface TestDatabase extends AsyncDisposable {
 
 export const silent = createLog("silent");
 
-export interface TestDatabaseOptions {
+interface TestDatabaseOptions {
   /** Connections of `pool`. */
   readonly max?: number;
   /** What to copy: `template0` gives an empty database. */

@@ -111,7 +111,7 @@ export const Log = Annotation.Root({
   log: Annotation<string[]>({ reducer: (all, more) => [...all, ...more], default: () => [] }),
 });
 
-export type LogState = typeof Log.State;
+type LogState = typeof Log.State;
 
 /** A graph of one node. */
 export function oneNode(

@@ -16,7 +16,7 @@ import { setImmediate } from "node:timers/promises";
 import { type Completion, completionBody, completionChunks, tokenize } from "../../models/demo/completion.ts";
 import { historyViolations } from "../../models/demo/validate-history.ts";
 
-export interface ScriptedCall {
+interface ScriptedCall {
   readonly name: string;
   /** A string is sent as it is: use it for JSON that is not valid. */
   readonly args: Readonly<Record<string, unknown>> | string;
@@ -53,7 +53,7 @@ export interface Refusal {
 }
 
 /** Nothing ever comes, not even headers. */
-export interface Hang {
+interface Hang {
   readonly hang: true;
 }
 
@@ -64,14 +64,14 @@ export type FixedStep = (Answer | Refusal | Hang) & {
 export type Step = FixedStep | ((request: ScriptedRequest) => FixedStep);
 
 /** One recorded call, frozen. */
-export interface ScriptedRequest {
+interface ScriptedRequest {
   readonly headers: IncomingMessage["headers"];
   readonly body: ChatBody;
   readonly violations: readonly string[];
 }
 
 /** The parts of a request body that tests look at; the rest is there too. */
-export interface ChatBody {
+interface ChatBody {
   readonly [key: string]: unknown;
   readonly model: string;
   readonly messages: readonly { readonly role: string; readonly content: unknown; readonly [key: string]: unknown }[];
@@ -81,7 +81,7 @@ export interface ChatBody {
   readonly max_tokens?: number;
 }
 
-export interface ScriptedModelOptions {
+interface ScriptedModelOptions {
   /** Answers when the script is used up; without it such a call is an error. */
   readonly otherwise?: Step;
   /** The ids that `GET /v1/models` lists. Default: `scripted`. */

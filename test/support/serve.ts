@@ -9,7 +9,7 @@ import { silent } from "./database.ts";
 /** The guard as on a first start. */
 export const localGuard = { bindHost: "127.0.0.1", anyHost: false, allowedHosts: [], corsOrigins: [] };
 
-export interface AppUnderTest {
+interface AppUnderTest {
   readonly maxBodyBytes?: number;
   readonly routes: readonly Hono<ServerEnv>[];
 }
@@ -42,7 +42,7 @@ export async function sendRaw(port: number, text: string): Promise<RawExchange> 
   };
 }
 
-export interface RawExchange {
+interface RawExchange {
   readonly socket: Socket;
   /** What has come, once it matches. */
   readonly until: (pattern: RegExp) => Promise<string>;

@@ -12,14 +12,14 @@ import { type RunningServer, startServer } from "../../server/main.ts";
 import { silent, testDatabase, type TestDatabase } from "./database.ts";
 
 /** What `langgraph.json` would load, from graphs at hand. A compiled graph of any state fits. */
-export function graphsOf(graphs: Readonly<Record<string, unknown>>): Graphs {
+function graphsOf(graphs: Readonly<Record<string, unknown>>): Graphs {
   const entries = Object.entries(graphs).map(
     ([graph_id, graph]) => [graph_id, { graph_id, hash: "test", resolve: async () => graph as AnyGraph }] as const,
   );
   return new Map(entries);
 }
 
-export interface TestServerOptions {
+interface TestServerOptions {
   readonly graphs: Readonly<Record<string, unknown>>;
   /** Whether it executes runs; default true. */
   readonly works?: boolean;
@@ -69,7 +69,7 @@ export interface SpawnOptions {
   readonly args?: readonly string[];
 }
 
-export interface SpawnedProcess extends AsyncDisposable {
+interface SpawnedProcess extends AsyncDisposable {
   readonly process: ChildProcess;
   /** What it has written, once it matches. Fails when it ends before. */
   readonly written: (pattern: RegExp) => Promise<RegExpExecArray>;

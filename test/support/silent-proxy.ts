@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import type { ConnectTo } from "../../db/pool.ts";
 
-export interface SilentProxy extends AsyncDisposable {
+interface SilentProxy extends AsyncDisposable {
   /** The same database through the proxy. */
   readonly connection: ConnectTo;
   /** From now on nothing passes, in either direction, on any connection. */

@@ -48,7 +48,7 @@ const chat = new StateGraph(MessagesAnnotation)
 
 const within = new StateGraph(State).addNode("inner", steps).addEdge(START, "inner").compile();
 
-export const testGraphs = { steps, asking, nested, within, chat } as unknown as Record<string, AnyGraph>;
+const testGraphs = { steps, asking, nested, within, chat } as unknown as Record<string, AnyGraph>;
 
 export interface World extends AsyncDisposable {
   readonly db: TestDatabase;

@@ -12,7 +12,7 @@ import type { ExecuteContext } from "../../tools/index.ts";
 export const threadId = "0190b7e0-0000-7000-8000-000000000002";
 
 /** The ledger in memory, with a note of what was sent. */
-export class LedgerHost implements HostPorts {
+class LedgerHost implements HostPorts {
   readonly dispatched: string[] = [];
   readonly #ledger = new EffectLedger(new EffectsInMemory(threadId), new AbortController().signal);
 

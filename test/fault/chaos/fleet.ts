@@ -20,7 +20,7 @@ export interface Fleet extends AsyncDisposable {
   readonly url: string;
 }
 
-export interface FleetOptions {
+interface FleetOptions {
   /** Of its own, for sockets, settings and logs. */
   readonly folder: string;
   readonly connection: ConnectTo;

@@ -7,10 +7,10 @@ import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { HalfOpenProxy } from "./half-open-proxy.ts";
 
-export const ROLES = ["serve", "serve --no-workers", "worker"] as const;
+const ROLES = ["serve", "serve --no-workers", "worker"] as const;
 export type Role = (typeof ROLES)[number];
 
-export interface MemberOptions {
+interface MemberOptions {
   readonly name: string;
   readonly role: Role;
   /** langgraph.json. */

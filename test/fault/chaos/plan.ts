@@ -2,7 +2,7 @@
 import { GRAPHS, type GraphId } from "./fleet.ts";
 import type { Random } from "./random.ts";
 
-export const FOLLOWING = ["stream", "wait", "poll"] as const;
+const FOLLOWING = ["stream", "wait", "poll"] as const;
 export type Following = (typeof FOLLOWING)[number];
 
 export interface Plan {
@@ -28,7 +28,7 @@ export interface Plan {
  * "tired" leaves it alone.
  */
 const PERSONS = ["patient", "hasty", "tired"] as const;
-export type Person = (typeof PERSONS)[number];
+type Person = (typeof PERSONS)[number];
 
 export type Strategy = "enqueue" | "interrupt" | "rollback" | "reject";
 

@@ -27,7 +27,7 @@ const programs =
 
 export const testImage = "localhost/pawl-test:1";
 
-export interface RealEngine extends Engine, AsyncDisposable {}
+interface RealEngine extends Engine, AsyncDisposable {}
 
 /** In words, why there is none. */
 export async function startEngine(): Promise<RealEngine | string> {

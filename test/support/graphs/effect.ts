@@ -41,7 +41,7 @@ const tools = [
 ];
 
 /** `name` is a tool; the call's id and text may be given, too. */
-export const CallState = z.object({
+const CallState = z.object({
   name: z.string(),
   id: z.string().default("call-1"),
   text: z.string().default("hello"),

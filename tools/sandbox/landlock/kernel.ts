@@ -44,7 +44,7 @@ const Program = koffi.struct("sock_fprog", { len: "uint16_t", filter: "uint8_t *
 const execve = libc.func("int execve(str path, str *arguments, str *environment)");
 const withProgram = libc.func("syscall", "long", ["long", "long", "long", koffi.pointer(Program)]);
 
-export class SystemCallError extends Error {
+class SystemCallError extends Error {
   readonly errno: number;
 
   constructor(what: string, errno: number) {
