@@ -242,6 +242,9 @@ test("threads and runs whose key is gone are listed beside those that can be rea
   expect(ended).toMatchObject({ __error__: { error: "checkpoint_unreadable" } });
   expect(await refusal(threads.copy(lost.thread_id))).toBe(UNREADABLE);
 
+  const patched = await threads.update(lost.thread_id, { metadata: { reviewed: true } });
+  expect(patched).toMatchObject({ metadata: { reviewed: true }, unreadable: keyGone });
+  expect(patched).not.toHaveProperty("values");
   await threads.delete(lost.thread_id);
   expect(await threads.search()).toMatchObject([{ thread_id: found.thread_id }]);
 });
