@@ -23,7 +23,7 @@ import { copyThreadCheckpoints } from "../../checkpoints/thread-data.ts";
 import { withSaver } from "../../runs/with-saver.ts";
 import { createPool, transaction } from "../../db/pool.ts";
 import { silent, testDatabase } from "../support/database.ts";
-import { gather, newThread, runOn, saying } from "./support.ts";
+import { gather, newThread, putList, runOn, saying } from "./support.ts";
 
 const [keyA, keyB] = [randomBytes(32), randomBytes(32)];
 const SECRET = "the launch code is 0000 ".repeat(40);
@@ -299,3 +299,19 @@ test.each([
     expect((await graph.invoke({ said: ["more"] }, config)).said).toEqual([...said, "more", undefined]);
   },
 );
+
+test("what was stored under an earlier key is not built upon, however much of it comes again", async () => {
+  await using db = await testDatabase();
+  const list = Array.from({ length: 50 }, (_, i) => `${i} ${SECRET}`);
+  const config = { configurable: { thread_id: randomUUID(), checkpoint_ns: "" } };
+  encryptWith(db.pool, [keyA]);
+  const before = await putList(new Saver(db.pool), config, list);
+  encryptWith(db.pool, [keyB, keyA]);
+  const saver = new Saver(db.pool);
+  await saver.getTuple(before);
+
+  const changed = list.map((text, i) => (i < 20 ? text : `changed ${text}`));
+  const after = await putList(saver, config, changed);
+
+  expect((await new Saver(db.pool).getTuple(after))?.checkpoint.channel_values["list"]).toEqual(changed);
+});
