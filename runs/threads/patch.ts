@@ -5,9 +5,9 @@ import { encryptionOf } from "../../checkpoints/encryption.ts";
 import type { ThreadId } from "../../lib/ids.ts";
 import type { Principal } from "../../lib/principal.ts";
 import { threadNotFound } from "./get.ts";
-import { openThread } from "./sealed-state.ts";
+import { openListedThread } from "./sealed-state.ts";
 import { ThreadTtl } from "./ttl.ts";
-import { Json, Thread, threadColumns } from "./thread.ts";
+import { Json, ListedThread, threadColumns } from "./thread.ts";
 
 /** Unknown keys are ignored. */
 export const ThreadPatch = z.object({
@@ -17,12 +17,15 @@ export const ThreadPatch = z.object({
 });
 export type ThreadPatch = z.infer<typeof ThreadPatch>;
 
-/** Merges the top-level keys of `metadata` into the thread's own. Throws `thread_not_found`, `checkpoint_unreadable`. */
+/**
+ * Merges the top-level keys of `metadata` into the thread's own. Returns the thread as a list shows it, since nothing that
+ * is sealed has changed. Throws `thread_not_found`.
+ */
 export async function patchThread(
   pool: pg.Pool,
   principal: Principal,
   { threadId, metadata, ttl }: ThreadPatch & { threadId: ThreadId },
-): Promise<Thread> {
+): Promise<ListedThread> {
   const { rows } = await pool.query({
     name: "patch-thread",
     text: `
@@ -37,5 +40,5 @@ export async function patchThread(
     values: [principal.tenant, threadId, metadata ?? {}, ttl !== undefined, ttl?.ttl ?? null, ttl?.strategy ?? null],
   });
   if (!rows[0]) throw threadNotFound(threadId);
-  return Thread.parse(openThread(encryptionOf(pool), rows[0]));
+  return ListedThread.parse(openListedThread(encryptionOf(pool), rows[0]));
 }

@@ -18,7 +18,7 @@ import { patchThread, type ThreadPatch } from "./patch.ts";
 import { countThreads, searchThreads, type ThreadFilter, type ThreadPage, type ThreadSearch } from "./search.ts";
 import { keepLatest } from "./prune.ts";
 import { getHistory, getState, type HistoryQuery, type StateQuery } from "./state.ts";
-import type { Thread } from "./thread.ts";
+import type { ListedThread, Thread } from "./thread.ts";
 import { getTtl, type ShownTtl, type ThreadTtl } from "./ttl.ts";
 import { type StateUpdate, updateState } from "./update-state.ts";
 
@@ -37,7 +37,8 @@ export interface Threads {
   ttl(principal: Principal, threadId: ThreadId): Promise<ShownTtl | null>;
   search(principal: Principal, search: ThreadSearch): Promise<ThreadPage>;
   count(principal: Principal, filter: ThreadFilter): Promise<number>;
-  patch(principal: Principal, patch: On<ThreadPatch>): Promise<Thread>;
+  /** The thread as a list shows it. */
+  patch(principal: Principal, patch: On<ThreadPatch>): Promise<ListedThread>;
   /** Ends what is under way on it. */
   delete(principal: Principal, threadId: ThreadId): Promise<void>;
   /**

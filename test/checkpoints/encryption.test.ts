@@ -6,15 +6,24 @@ import type pg from "pg";
 import { expect, test } from "vitest";
 import { Encryption, encryptWith } from "../../checkpoints/encryption.ts";
 import { registerKeys } from "../../checkpoints/encryption-keys.ts";
+import { FilesInPostgres } from "../../checkpoints/files.ts";
 import { pendingQuestions } from "../../checkpoints/questions.ts";
 import { pruneThread } from "../../checkpoints/prune.ts";
 import { resealCopy } from "../../checkpoints/reseal.ts";
+import {
+  openItem,
+  openRow,
+  sealCheckpoint,
+  sealWrites,
+  versionPlace,
+  writePlace,
+} from "../../checkpoints/sealed-rows.ts";
 import { Saver } from "../../checkpoints/saver.ts";
 import { copyThreadCheckpoints } from "../../checkpoints/thread-data.ts";
 import { withSaver } from "../../runs/with-saver.ts";
 import { createPool, transaction } from "../../db/pool.ts";
 import { silent, testDatabase } from "../support/database.ts";
-import { gather, newThread, runOn, saying } from "./support.ts";
+import { gather, newThread, putList, runOn, saying } from "./support.ts";
 
 const [keyA, keyB] = [randomBytes(32), randomBytes(32)];
 const SECRET = "the launch code is 0000 ".repeat(40);
@@ -70,6 +79,51 @@ test("what is sealed comes back in its own place, and in no other, and not when 
       },
     ),
   );
+});
+
+/** A delta with an item, and a write with one: rows as the tables hold them, and what opens them. */
+function sealedRows() {
+  const encryption = new Encryption([keyA]);
+  const hash = randomUUID().replaceAll("-", "");
+  const value = { type: "chunks", blob: Buffer.from("clear"), items: [hash] };
+  const items = [{ hash, item: Buffer.from("clear") }];
+  const at = { thread_id: "t", checkpoint_ns: "n", checkpoint_id: "c", task_id: "k" };
+  const delta = { channel: "a", version: "2.1", needs: "1.1", delta: { head: 1, tail: 1 } };
+  const checkpoint = sealCheckpoint(encryption, at, { values: [{ ...value, ...delta }], items });
+  const [version] = checkpoint.values;
+  const [item] = checkpoint.items;
+  const [write] = sealWrites(encryption, at, { writes: [{ ...value, idx: 0, channel: "a" }], items }).writes;
+  const opened = {
+    version: { ...at, ...version!, base_version: "1.1", ...delta.delta, blob: Buffer.from(version!.blob) },
+    write: { ...at, ...write!, blob: Buffer.from(write!.blob) },
+    item: { thread_id: "t", hash: item!.hash, blob: Buffer.from(item!.item) },
+  };
+  return {
+    version: {
+      ...opened.version,
+      open: (as: object) => openRow(encryption, { ...opened.version, ...as }, versionPlace),
+    },
+    write: { ...opened.write, open: (as: object) => openRow(encryption, { ...opened.write, ...as }, writePlace) },
+    item: { ...opened.item, open: (as: object) => openItem(encryption, { ...opened.item, ...as }) },
+  };
+}
+
+test.each([
+  ["version", ["thread_id", "checkpoint_ns", "channel", "version", "type", "items", "base_version", "head", "tail"]],
+  ["write", ["thread_id", "checkpoint_ns", "checkpoint_id", "task_id", "idx", "channel", "type", "items"]],
+  ["item", ["thread_id", "hash"]],
+] as const)("the row of a %s is opened as it is, and refused with another %j", (kind, columns) => {
+  const { open, ...row } = sealedRows()[kind];
+  const another = (was: unknown) => {
+    if (typeof was === "number") return was + 1;
+    return Array.isArray(was) ? [randomUUID()] : `${String(was)}0`;
+  };
+  expect(open({}).blob.toString()).toBe("clear");
+  for (const [column, was] of Object.entries(row).filter(([name]) => columns.some((each) => each === name))) {
+    const changed = { [column]: column === "hash" ? randomUUID() : another(was) };
+    expect(() => open(changed), column).toThrow(expect.objectContaining({ code: "checkpoint_unreadable" }));
+  }
+  expect(Object.keys(row)).toEqual(expect.arrayContaining([...columns]));
 });
 
 test("with a key nothing of a state, a write or a question lies in clear, and all of it is read", async () => {
@@ -134,6 +188,21 @@ test.each([
 
   await expect(history(db.pool, thread)).rejects.toMatchObject({ code: "checkpoint_unreadable" });
   expect(await history(db.pool, other)).toContain(SECRET.trim());
+});
+
+test("the content of another file of the thread in the place of one is refused", async () => {
+  await using db = await testDatabase();
+  const encryption = encryptWith(db.pool, [keyA]);
+  const files = new FilesInPostgres({ db: db.pool, owner: await newThread(db.pool), encryption, checkpointId: "" });
+  const [one, other] = ["a".repeat(64), "b".repeat(64)];
+  for (const hash of [one, other]) await files.addContent(hash, Buffer.from(`of ${hash}`));
+  await db.pool.query(
+    "update file_contents set sealed = (select sealed from file_contents where hash = decode($2, 'hex')) where hash = decode($1, 'hex')",
+    [one, other],
+  );
+
+  await expect(files.content(one)).rejects.toMatchObject({ code: "checkpoint_unreadable" });
+  expect((await files.content(other)).toString()).toBe(`of ${other}`);
 });
 
 test("without the key, or with another one, nothing is read, and the error names what is missing", async () => {
@@ -230,3 +299,19 @@ test.each([
     expect((await graph.invoke({ said: ["more"] }, config)).said).toEqual([...said, "more", undefined]);
   },
 );
+
+test("what was stored under an earlier key is not built upon, however much of it comes again", async () => {
+  await using db = await testDatabase();
+  const list = Array.from({ length: 50 }, (_, i) => `${i} ${SECRET}`);
+  const config = { configurable: { thread_id: randomUUID(), checkpoint_ns: "" } };
+  encryptWith(db.pool, [keyA]);
+  const before = await putList(new Saver(db.pool), config, list);
+  encryptWith(db.pool, [keyB, keyA]);
+  const saver = new Saver(db.pool);
+  await saver.getTuple(before);
+
+  const changed = list.map((text, i) => (i < 20 ? text : `changed ${text}`));
+  const after = await putList(saver, config, changed);
+
+  expect((await new Saver(db.pool).getTuple(after))?.checkpoint.channel_values["list"]).toEqual(changed);
+});

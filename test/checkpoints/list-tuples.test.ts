@@ -74,3 +74,13 @@ test("what is stored or removed while a list is read moves nothing in it", async
 
   expect(listed).toEqual(ids.toReversed());
 });
+
+test("before a checkpoint that is not stored come those whose ids are lower", async () => {
+  await using db = await testDatabase();
+  const saver = new Saver(db.pool);
+  const ids = await store(saver, "t", 4);
+  await db.pool.query("delete from checkpoints where checkpoint_id = $1", [ids[2]]);
+  const before = { configurable: { checkpoint_id: ids[2] } };
+
+  expect(await idsOf(saver, { configurable: { thread_id: "t" } }, { before })).toEqual([ids[1], ids[0]]);
+});

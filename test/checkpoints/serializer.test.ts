@@ -152,3 +152,7 @@ test("a prompt value of a text is the text again", async () => {
   const [type, bytes] = await ours.dumpsTyped(new StringPromptValue("hello"));
   expect(await ours.loadsTyped(type, bytes)).toEqual(new StringPromptValue("hello"));
 });
+
+test("a value of a type that nobody knows is refused with a code, whatever its bytes are", async () => {
+  await expect(ours.loadsTyped("pickle", Buffer.from("{}"))).rejects.toMatchObject({ code: "checkpoint_unreadable" });
+});

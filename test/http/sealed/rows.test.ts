@@ -5,6 +5,7 @@ import { expect, test } from "vitest";
 import { gather } from "../../checkpoints/support.ts";
 import { testDatabase, type TestDatabase } from "../../support/database.ts";
 import { type TestServer, testServer } from "../../support/server.ts";
+import { logPlace, openedOrWhy } from "../../../runs/sealed-columns.ts";
 import { refusal } from "../../threads/support.ts";
 import { comparable, graphs, said, WORD } from "./conversation.ts";
 
@@ -242,6 +243,28 @@ test("threads and runs whose key is gone are listed beside those that can be rea
   expect(ended).toMatchObject({ __error__: { error: "checkpoint_unreadable" } });
   expect(await refusal(threads.copy(lost.thread_id))).toBe(UNREADABLE);
 
+  const patched = await threads.update(lost.thread_id, { metadata: { reviewed: true } });
+  expect(patched).toMatchObject({ metadata: { reviewed: true }, unreadable: keyGone });
+  expect(patched).not.toHaveProperty("values");
   await threads.delete(lost.thread_id);
   expect(await threads.search()).toMatchObject([{ thread_id: found.thread_id }]);
+});
+
+test("each row of the log has a place of its own, for its events and for the end of the run", () => {
+  const run = { thread_id: "t", run_id: "r" };
+  const places = [
+    logPlace(run, "events", "1"),
+    logPlace(run, "events", "2"),
+    logPlace(run, "outcome", "1"),
+    logPlace({ ...run, run_id: "s" }, "events", "1"),
+  ];
+  expect(new Set(places.map((place) => JSON.stringify(place))).size).toBe(places.length);
+});
+
+test("only what cannot be read is left out of a list: any other error is one", () => {
+  expect(() =>
+    openedOrWhy(() => {
+      throw new Error("no JSON");
+    }),
+  ).toThrow("no JSON");
 });
