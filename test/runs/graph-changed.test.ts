@@ -280,7 +280,7 @@ test("a run that another build has begun ends as graph_changed, its checkpoint a
   });
 });
 
-test("all threads that wait and could not go on are listed, and no others, over several pages", async () => {
+test("all threads that wait, are under way or failed and could not go on are listed, and no others, over several pages", async () => {
   const ids = await (async () => {
     await using host = await build(asking("after"));
     const waiting = await Promise.all(Array.from({ length: 102 }, () => host.thread()));
@@ -290,6 +290,10 @@ test("all threads that wait and could not go on are listed, and no others, over 
     await run(host, ended, { command: { resume: "yes" } });
     return waiting;
   })();
+  // As a run leaves them that waits for a worker, and one that failed.
+  const others = { busy: ids[0], error: ids[1] };
+  for (const [status, threadId] of Object.entries(others))
+    await db.pool.query("update threads set status = $1 where thread_id = $2", [status, threadId]);
   const graph = new StateGraph(State).addNode("other", ask).addEdge("__start__", "other").compile();
   await using changedBuild = await build(graph, false);
   const found = await Array.fromAsync(findSkewedThreads(db.pool, changedBuild.graphs));

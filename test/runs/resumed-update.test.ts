@@ -85,3 +85,41 @@ test.each<Case>([
   const { values } = await join(last);
   expect((values as { log: string[] }).log.toSorted()).toEqual([...log, "left: yes", "right: no"].toSorted());
 });
+
+test("a process that dies when a task has its answer and asks again leaves the second question open", async () => {
+  const entered = Promise.withResolvers<void>();
+  let isHeldUp = false;
+  const graph = new StateGraph(Log)
+    .addNode("asks twice", () => ({ log: [interrupt<string, string>("first?"), interrupt<string, string>("second?")] }))
+    .addNode("beside", async () => {
+      if (isHeldUp) {
+        entered.resolve();
+        await new Promise(() => {}); // until its process is gone
+      }
+      return { log: [interrupt<string, string>("beside?")] };
+    })
+    .addConditionalEdges("__start__", () => ["asks twice", "beside"])
+    .compile();
+  await using host = await runsHost({ graph });
+  const { pool } = host.db;
+  const worker = await host.startWorker();
+  const threadId = await host.thread();
+  const join = async (run: ReturnType<RunsHost["create"]>) =>
+    host.runs.join(localPrincipal, { runId: (await run).run_id }, never);
+  const answer = (question: string | undefined, value: string) =>
+    host.create(threadId, { command: { resume: { [question!]: value } } });
+  await join(host.create(threadId));
+  isHeldUp = true;
+  const resumed = answer((await questions(host, threadId)).get("first?"), "one");
+  await entered.promise;
+  const taken = "select from checkpoint_writes where channel = '__resume__'";
+  await expect.poll(async () => (await pool.query(taken)).rowCount, { timeout: 10_000 }).toBe(1);
+  isHeldUp = false;
+  await worker.close(0);
+  await host.startWorker();
+  await join(resumed);
+  const open = await questions(host, threadId);
+  expect(new Set(open.keys())).toEqual(new Set(["second?", "beside?"]));
+  await join(answer(open.get("beside?"), "beside"));
+  expect(await join(answer(open.get("second?"), "two"))).toMatchObject({ values: { log: ["one", "two", "beside"] } });
+});
