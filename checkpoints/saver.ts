@@ -27,6 +27,7 @@ import type pg from "pg";
 import type { Owner } from "../db/fence.ts";
 import type { Queryable } from "../db/pool.ts";
 import { cleanJson } from "../lib/text.ts";
+import { byId } from "./by-id.ts";
 import { deltaHistories } from "./delta-history.ts";
 import { listTuples } from "./list-tuples.ts";
 import { type Tasks, withOrdinal } from "./open-questions.ts";
@@ -110,7 +111,8 @@ export class Saver extends PostgresSaver {
       checkpoint_id
         ? {
             name: "checkpoint-by-id",
-            where: "thread_id = $1 and checkpoint_ns = $2 and checkpoint_id = $3",
+            where: `ctid = (select c.ctid from checkpoints c
+                             where c.thread_id = $1 and c.checkpoint_ns = $2 and ${byId("c", "$3")})`,
             values: [thread_id, checkpoint_ns, checkpoint_id],
             limit: 1,
             encryption: this.#encryption,

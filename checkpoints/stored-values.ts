@@ -1,4 +1,5 @@
 /** Puts values together from the rows that hold them. */
+import { PawlError } from "../lib/errors.ts";
 import type { Chunk } from "./chunk.ts";
 import { pieceText } from "./pieces.ts";
 import { CHUNKED, chunksOfRow } from "./stored-chunks.ts";
@@ -128,6 +129,6 @@ function keyOf({ thread_id, checkpoint_ns, channel, version }: Place): string {
   return JSON.stringify([thread_id, checkpoint_ns, channel, version]);
 }
 
-function damaged(what: string): Error {
-  return new Error(`The checkpoint cannot be read: ${what} is not stored`);
+function damaged(what: string): PawlError {
+  return new PawlError("checkpoint_unreadable", `The checkpoint cannot be read: ${what} is not stored`);
 }

@@ -59,6 +59,10 @@ const early = idOf(7);
 const saverOn = (tx: Queryable) => new Saver(tx as unknown as pg.Pool);
 
 const reads: Readonly<Record<string, (tx: Queryable, thread_id: string) => Promise<unknown>>> = {
+  "a checkpoint by its id": async (tx, thread_id) => {
+    const read = await saverOn(tx).getTuple({ configurable: { thread_id, checkpoint_id: early } });
+    expect(read?.checkpoint.id).toBe(early);
+  },
   "a checkpoint by its id, where its values are known": async (tx, thread_id) => {
     const saver = saverOn(tx);
     await saver.getTuple({ configurable: { thread_id } });
