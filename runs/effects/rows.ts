@@ -61,7 +61,8 @@ export class EffectsInPostgres implements EffectRows {
                       dispatched_at = null, deadline = null, settled_at = null, result = null
                 where e.state = 'reserved'
                    or (e.state = 'failed' and (e.result is null or e.task_id is distinct from excluded.task_id))
-                   or (e.state in ('dispatched', 'unknown') and excluded.kind = 'idempotent')
+                   -- both: what was sent as irreversible does not become repeatable because its tool is declared anew
+                   or (e.state in ('dispatched', 'unknown') and excluded.kind = 'idempotent' and e.kind = 'idempotent')
                    or (e.state in ('committed', 'failed') and $10 and e.task_id is distinct from excluded.task_id)
                returning *)
         select ${effectColumns} from mine e

@@ -1,4 +1,5 @@
 /** The ledger in Postgres by itself: guarded transitions, one decision, durable commits. */
+import { once } from "node:events";
 import pg from "pg";
 import { expect, test } from "vitest";
 import type { Effect } from "../../lib/effect.ts";
@@ -99,6 +100,24 @@ test("what comes late, about an attempt that is over or an effect that is settle
     await expect(again).rejects.toSatisfy((e) => isPawlError(e, "lease_lost"));
   }
   expect(await rowsOf(on, threadId)).toMatchObject([{ state: "committed", attempt: 2, result: '"receipt"' }]);
+});
+
+test("what was sent as irreversible is not sent again by a tool that is declared idempotent meanwhile, nor the other way round", async () => {
+  await using on = await host();
+  const { ledger } = await claimed(on);
+  for (const [key, before, now] of [
+    ["first", "irreversible", "idempotent"],
+    ["second", "idempotent", "irreversible"],
+  ] as const) {
+    const dies = new AbortController();
+    const sent = ledger().perform({ ...letter("a", { kind: before }), key }, () => {
+      dies.abort();
+      return new Promise(() => {});
+    });
+    await Promise.race([sent, once(dies.signal, "abort")]);
+    const again = ledger().perform({ ...letter("a", { kind: now }), key }, () => expect.unreachable());
+    await expect(again).rejects.toSatisfy((e) => isPawlError(e, "effect_unknown"));
+  }
 });
 
 test("equal effects at once are one: the others wait for its result", async () => {
