@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { FencedSaver } from "../../checkpoints/fenced-saver.ts";
+import { Saver } from "../../checkpoints/saver.ts";
 import { createPool, transaction } from "../../db/pool.ts";
 import { ThreadId } from "../../lib/ids.ts";
 import { localPrincipal } from "../../lib/principal.ts";
@@ -115,6 +116,21 @@ test.each([
   await begun;
   expect(await count("runs", threadId)).toBe(1);
   expect((await w.threads.get(localPrincipal, threadId)).values).toEqual(values && expect.objectContaining(values));
+});
+
+test("what was to be replayed and was undone counts for nothing when its thread is made again", async () => {
+  const thread_id = ThreadId.parse(randomUUID());
+  const log = Array.from({ length: 20 }, (_, n) => `${n} ${"long enough to be stored in pieces ".repeat(40)}`);
+  const steps = (...nodes: string[]) =>
+    nodes.map((as_node) => ({ updates: [{ values: as_node === "__input__" ? { count: 5 } : { log }, as_node }] }));
+  const create = (supersteps: ReturnType<typeof steps>) =>
+    w.threads.create(localPrincipal, { thread_id, metadata: { graph_id: "steps" }, supersteps });
+  await expect(create(steps("__input__", "a", "absent"))).rejects.toMatchObject({ code: "invalid_input" });
+  await create(steps("__input__", "a"));
+  const stranger = createPool({ ...w.db.connection, max: 1, name: "stranger", log: silent });
+  const stored = await new Saver(stranger).getTuple({ configurable: { thread_id } });
+  await stranger.end();
+  expect(stored?.checkpoint.channel_values).toMatchObject({ log });
 });
 
 test("a thread that is made from updates is on disk when its maker hears of it", async () => {
