@@ -24,11 +24,16 @@ export class OpenAnswers {
     return () => void setImmediate(resolve); // what was just handed over leaves at the end of this turn
   }
 
-  /** Resolves when all have gone out, or after `ms`. */
+  /** Resolves when all have gone out, those that begin meanwhile too, or after `ms`. */
   async settled(ms: number): Promise<void> {
     const over = new AbortController();
-    const late = delay(ms, undefined, { signal: over.signal }).catch(() => {}); // the answers were first
-    await Promise.race([Promise.all(this.#open), late]);
+    let isLate = false;
+    const late = delay(ms, undefined, { signal: over.signal }).then(
+      () => void (isLate = true),
+      () => {}, // the answers were first
+    );
+    // A connection that was kept alive may bring a request after this server has stopped accepting new ones.
+    while (this.#open.size > 0 && !isLate) await Promise.race([...this.#open, late]);
     over.abort();
   }
 }

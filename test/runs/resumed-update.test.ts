@@ -113,7 +113,8 @@ test("a process that dies when a task has its answer and asks again leaves the s
   const resumed = answer((await questions(host, threadId)).get("first?"), "one");
   await entered.promise;
   const taken = "select from checkpoint_writes where channel = '__resume__'";
-  await expect.poll(async () => (await pool.query(taken)).rowCount, { timeout: 10_000 }).toBe(1);
+  // The answer as it came with the run, and as its task has it, which has asked again.
+  await expect.poll(async () => (await pool.query(taken)).rowCount, { timeout: 10_000 }).toBe(2);
   isHeldUp = false;
   await worker.close(0);
   await host.startWorker();
