@@ -27,13 +27,12 @@ export class OpenAnswers {
   /** Resolves when all have gone out, those that begin meanwhile too, or after `ms`. */
   async settled(ms: number): Promise<void> {
     const over = new AbortController();
+    const late = delay(ms, true, { signal: over.signal }).catch(() => true); // the answers were first
     let isLate = false;
-    const late = delay(ms, undefined, { signal: over.signal }).then(
-      () => void (isLate = true),
-      () => {}, // the answers were first
-    );
     // A connection that was kept alive may bring a request after this server has stopped accepting new ones.
-    while (this.#open.size > 0 && !isLate) await Promise.race([...this.#open, late]);
+    while (this.#open.size > 0 && !isLate) {
+      isLate = await Promise.race([late, ...[...this.#open].map((answer) => answer.then(() => false))]);
+    }
     over.abort();
   }
 }
