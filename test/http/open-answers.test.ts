@@ -1,6 +1,12 @@
 /** A server that stops while others go on: what it still tells. */
+import { once } from "node:events";
+import type { AddressInfo } from "node:net";
+import { createAdaptorServer } from "@hono/node-server";
 import { Annotation, StateGraph } from "@langchain/langgraph";
+import { Hono } from "hono";
 import { expect, test } from "vitest";
+import type { ServerEnv } from "../../server/app.ts";
+import { OpenAnswers } from "../../server/open-answers.ts";
 import { testDatabase } from "../support/database.ts";
 import { testServer } from "../support/server.ts";
 
@@ -62,4 +68,37 @@ test("whoever waits for a run that ends elsewhere is still told how", async () =
   open();
   expect(await waiting.json()).toMatchObject({ done: "yes" });
   await closed;
+});
+
+test("an answer that begins while the server waits for others is waited for too", async () => {
+  const answers = new OpenAnswers();
+  const gates = [0, 1, 2].map(() => Promise.withResolvers<void>());
+  const begun = [0, 1, 2].map(() => Promise.withResolvers<void>());
+  const app = new Hono<ServerEnv>().get("/:n", async (c) => {
+    const n = Number(c.req.param("n"));
+    answers.add(c);
+    begun[n]?.resolve();
+    await gates[n]?.promise;
+    return c.text("told");
+  });
+  const server = createAdaptorServer({ fetch: app.fetch }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const ask = async (n: number): Promise<string> =>
+    (await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/${n}`)).text();
+
+  const first = ask(0);
+  await begun[0]?.promise;
+  let isSettled = false;
+  const settled = answers.settled(60_000).then(() => (isSettled = true));
+  const second = ask(1);
+  await begun[1]?.promise;
+  gates[0]?.resolve();
+  await first;
+  gates[2]?.resolve();
+  await ask(2); // by now the server knows that the first has gone out
+  expect(isSettled).toBe(false);
+  gates[1]?.resolve();
+  expect(await second).toBe("told");
+  await settled;
+  server.close();
 });
